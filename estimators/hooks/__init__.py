@@ -1,0 +1,1 @@
+"""Session hooks that the training loop runs."""
