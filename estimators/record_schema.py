@@ -90,7 +90,7 @@ def parse_example(serialized: bytes) -> Example:
     features = message.features.feature
 
     def first(key: str, kind: str) -> Any:
-        values = getattr(features[key], kind).value if key in features else ()
+        values: Any = getattr(features[key], kind).value if key in features else ()
         return values[0] if len(values) else None
 
     return Example(

@@ -56,8 +56,12 @@ def _length_at(path: str, offset: int, header: bytes, bytes_left: int) -> int:
     return int(length)
 
 
-def count_records(path: str) -> int:
+def count_records(path: str, *, on_damage: Callable[[DamagedRecordError], None] | None = None) -> int:
     """How many records `path` holds, from their headers alone; the data between them is skipped, not read.
+
+    Args:
+      path: the file.
+      on_damage: None raises; otherwise it is called, and the records before the damage are counted.
 
     Raises:
       DamagedRecordError: a header is wrong or the file is cut short.
@@ -66,7 +70,13 @@ def count_records(path: str) -> int:
     with storage.open_binary(path) as file:
         while offset < end:
             file.seek(offset)
-            length = _length_at(path, offset, file.read(HEADER_BYTES), end - offset - HEADER_BYTES)
+            try:
+                length = _length_at(path, offset, file.read(HEADER_BYTES), end - offset - HEADER_BYTES)
+            except DamagedRecordError as damage:
+                if on_damage is None:
+                    raise
+                on_damage(damage)
+                break
             offset += HEADER_BYTES + length + FOOTER_BYTES
             count += 1
     return count

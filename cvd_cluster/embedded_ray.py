@@ -1,0 +1,170 @@
+"""A Ray on this machine that lives as long as one run.
+
+It keeps to itself: a loopback address, a token that nobody else knows, a temporary folder of its own, no dashboard, no
+usage statistics, nothing on the console. No other Ray on the machine meets it, and nothing of it is left afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import psutil
+
+from estimators.errors import InfrastructureError
+
+# Ray replaces 127.0.0.1 by the machine's outer address; this one it leaves alone.
+NODE_ADDRESS = "127.0.0.2"
+# Shared memory for the blocks in flight; it is taken when it is used, and spilled to disk beyond.
+OBJECT_STORE_BYTES = 512 << 20
+# A Unix socket's path has at most 107 bytes, and Ray adds about 70 to its folder's.
+_LONGEST_FOLDER = 36
+_END_SECONDS = 10.0
+
+
+def usable_cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+@contextlib.contextmanager
+def started(*, cpus_needed: float, with_gpus: bool, announce: Callable[[str], None]) -> Iterator[None]:
+    """Starts Ray on this machine, connects this process to it, and ends it, also after an error.
+
+    Args:
+      cpus_needed: Ray gets as many CPUs as this and as the machine has cores, whichever is more.
+      with_gpus: False hides the machine's GPUs from Ray.
+      announce: takes a line for the user.
+
+    Raises:
+      InfrastructureError: Ray does not start.
+    """
+    cores, asked = usable_cores(), math.ceil(cpus_needed)
+    if asked > cores:
+        announce(f"Ray on this machine: {asked} CPUs are asked for and it has {cores}, so they are shared")
+    variables = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+    with _temporary_folder() as folder, _environment(variables):
+        this = psutil.Process()
+        others = set(this.children())
+        try:
+            _start(max(cores, asked), with_gpus, folder)
+            yield
+        finally:
+            _end_ray(this, others)
+
+
+def _start(cpus: int, with_gpus: bool, folder: str) -> None:
+    import ray
+
+    try:
+        with sigterm_kept():
+            ray.init(
+                address="local",
+                num_cpus=cpus,
+                num_gpus=None if with_gpus else 0,
+                object_store_memory=OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _node_ip_address=NODE_ADDRESS,
+                _temp_dir=folder,
+            )
+    except Exception as error:  # whatever it is, the user's part of it is the same
+        raise InfrastructureError(
+            "Ray does not start on this machine",
+            asked=f"{cpus} CPUs at {NODE_ADDRESS}",
+            found=" ".join(str(error).split())[:500],
+            change="look for what is used up: memory, /dev/shm, space in /tmp, open files (ulimit -n), processes",
+        ) from error
+
+
+@contextlib.contextmanager
+def sigterm_kept() -> Iterator[None]:
+    """Keeps this process's SIGTERM handler through `ray.init`, which replaces it.
+
+    Without a handler of its own the process gets one that raises SystemExit, so that a terminated run ends its Ray.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, _exit_terminated if before in (signal.SIG_DFL, None) else before)
+
+
+def _exit_terminated(signum: int, frame: object) -> None:
+    raise SystemExit(128 + signum)
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[str]:
+    folder = tempfile.mkdtemp(prefix="cvd-ray-")
+    if len(folder) > _LONGEST_FOLDER:
+        os.rmdir(folder)
+        folder = tempfile.mkdtemp(prefix="cvd-ray-", dir="/tmp")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        _reread_authentication()
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        _reread_authentication()
+
+
+def _reread_authentication() -> None:
+    # Ray's C++ part reads mode and token once, when it is loaded; a process may have loaded it, or have had another
+    # session, before. In this order, as Ray's own tests do it: a thread that still ends must not miss the token.
+    import ray
+
+    raylet: Any = ray._raylet
+    raylet.Config.initialize("")
+    raylet.AuthenticationTokenLoader.instance().reset_cache()
+
+
+def _end_ray(this: psutil.Process, others: set[psutil.Process]) -> None:
+    """Ends Ray and all processes below it; `others` are the children of `this` that are not Ray's."""
+    import ray
+
+    roots = [child for child in this.children() if child not in others]
+    family = roots + [process for root in roots for process in _descendants(root)]
+    try:
+        ray.shutdown()
+    finally:
+        _, alive = psutil.wait_procs(family, timeout=_END_SECONDS)
+        for process in alive:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(alive, timeout=_END_SECONDS)
+
+
+def _descendants(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return list(process.children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []

@@ -1,0 +1,129 @@
+"""The TensorFlow process of one role: `python -m cvd_cluster.roles.role_main REPORT_FD`.
+
+It reads its part from stdin (role_assignment.py), runs it, and writes what happens as JSON lines to REPORT_FD. Its stdout
+and stderr are its log. It ends when its actor does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+import traceback
+from typing import Any
+
+from cvd_cluster.roles.role_assignment import RoleAssignment
+from estimators.child_process import die_with_parent
+from estimators.errors import HarnessError
+from estimators.tensorflow_compat import quiet_tensorflow
+
+# After the last checkpoint `session.close()` of a chief whose peers were restarted can hang for 40 s.
+_CLOSING_SECS = 3.0
+
+
+class PipeReporter:
+    """Writes each event as a JSON line to the pipe that the role's actor reads."""
+
+    def __init__(self, report_fd: int) -> None:
+        self._pipe = os.fdopen(report_fd, "w", encoding="utf-8")
+        self._lock = threading.Lock()
+
+    def send(self, event: str, **values: Any) -> None:
+        """One event."""
+        with self._lock:
+            self._pipe.write(json.dumps({"event": event, "time": time.time(), **values}) + "\n")
+            self._pipe.flush()
+
+    def line(self, text: str) -> None:
+        """A line for people, into the log too."""
+        print(text, flush=True)
+        self.send("line", text=text)
+
+    def progress(self, global_step: int, local_steps: int) -> None:
+        """A sign of training."""
+        self.send("progress", global_step=global_step, local_steps=local_steps)
+
+    def checkpoint_saved(self, global_step: int) -> None:
+        """Into the log only."""
+        print(f"saved checkpoint of step {global_step}", flush=True)
+
+    def training_finished(self, global_step: int) -> None:
+        """Tells it, and ends the process a little later, whether TensorFlow is ready to or not."""
+        self.send("finished", global_step=global_step)
+        timer = threading.Timer(_CLOSING_SECS, os._exit, (0,))
+        timer.daemon = True
+        timer.start()
+
+
+def main() -> int:
+    """Runs the role; the exit code is 0, or 1 after an error that was sent."""
+    die_with_parent()
+    reporter = PipeReporter(int(sys.argv[1]))
+    quiet_tensorflow()
+    try:
+        assignment = RoleAssignment.from_line(sys.stdin.readline())
+        if assignment.role == "evaluator":
+            _evaluate(assignment, reporter)
+        else:
+            _train(assignment, reporter)
+    except BaseException as error:
+        traceback.print_exc()
+        _send_failure(reporter, error)
+        return 1
+    return 0
+
+
+def _train(assignment: RoleAssignment, reporter: PipeReporter) -> None:
+    from estimators.experiment import Experiment  # imports TensorFlow, while the cluster is still being put together
+
+    os.environ["TF_CONFIG"] = _second_line()
+    Experiment(
+        assignment.options,
+        assignment.plan,
+        assignment.role,
+        assignment.worker_index,
+        assignment.scratch_dir,
+        reporter,
+    ).train()
+
+
+def _evaluate(assignment: RoleAssignment, reporter: PipeReporter) -> None:
+    from estimators.evaluation_run import run_evaluation
+
+    _second_line()
+    run_evaluation(assignment.options, line=reporter.line)
+
+
+def _second_line() -> str:
+    line = sys.stdin.readline()
+    if not line:
+        os._exit(1)  # the actor is gone
+    return line
+
+
+def _send_failure(reporter: PipeReporter, error: BaseException) -> None:
+    reporter.send(
+        "failure",
+        kind=type(error).__name__,
+        message=error.summary if isinstance(error, HarnessError) else str(error),
+        parts=[error.asked, error.found, error.change] if isinstance(error, HarnessError) else None,
+        traceback=traceback.format_exc(),
+        exit_code=error.exit_code if isinstance(error, HarnessError) else None,
+        is_echo=_is_echo(error),
+    )
+
+
+def _is_echo(error: BaseException) -> bool:
+    """True for what TensorFlow raises when a peer is gone."""
+    import tensorflow as tf
+
+    return isinstance(error, (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError))
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    # Not sys.exit: threads of TensorFlow's server can keep a finished interpreter from ending.
+    os._exit(code)

@@ -1,0 +1,85 @@
+"""What follows from a snapshot. Pure: no Ray, no clock of its own."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+
+from cvd_cluster.errors import RoleError, RoleLostError
+from cvd_cluster.roles.role_status import RoleFailure, RolePhase, RoleStatus
+from cvd_cluster.supervision.role_group import GroupSnapshot
+from estimators.errors import DataError, HarnessError, InfeasibleError, UserError
+
+# How long after the first sign of trouble its cause may still be on its way: a peer's error can arrive before it.
+ECHO_SECS = 3.0
+
+
+def training_is_over(snapshot: GroupSnapshot) -> bool:
+    """True once the chief has saved and exported the last step."""
+    return any(chief.training_finished or chief.phase is RolePhase.DONE for chief in snapshot.of_role("chief"))
+
+
+def in_trouble(snapshot: GroupSnapshot) -> list[RoleStatus]:
+    """The roles whose end ends training: a chief, worker or ps that failed or is lost."""
+    return [
+        status
+        for status in snapshot.of_role("chief", "worker", "ps")
+        if status.phase in (RolePhase.FAILED, RolePhase.LOST)
+    ]
+
+
+def cause_is_known(troubled: Sequence[RoleStatus]) -> bool:
+    """True if one of them ended by itself, not because another did."""
+    return any(status.failure is None or not status.failure.is_echo for status in troubled)
+
+
+def error_of(troubled: Sequence[RoleStatus], log_folder: str) -> HarnessError:
+    """The error of the role that ended first by itself; all others are named, not shown.
+
+    Args:
+      troubled: roles that failed or are lost, at least one.
+      log_folder: where the logs of the roles are, for the message.
+    """
+
+    def rank(status: RoleStatus) -> tuple[bool, float]:
+        echo = status.failure is not None and status.failure.is_echo
+        # A process without a word has no time of its own; a Python error explains more than it does.
+        return echo, status.failure.time if status.failure else float("inf")
+
+    first = min(troubled, key=rank)
+    others = [status.name for status in troubled if status is not first]
+    also = f" ({', '.join(others)} ended after it)" if others else ""
+    if first.failure is None:
+        return RoleLostError(
+            f"{first.name} was lost{also}",
+            found=_how_it_ended(first),
+            change=f"see {log_folder}/{first.name}.log; the same command without --start_new_model continues",
+        )
+    return failure_error(first.name, first.failure, also=also, log_folder=log_folder)
+
+
+def failure_error(name: str, failure: RoleFailure, *, also: str = "", log_folder: str) -> HarnessError:
+    """A role's Python error as an error of this process: with its traceback, unless it has a message for people."""
+    if failure.parts is not None:
+        asked, found, change = failure.parts
+        cls = {"DataError": DataError, "InfeasibleError": InfeasibleError}.get(failure.kind, UserError)
+        return cls(f"{name}: {failure.message}", asked=asked, found=found, change=change)
+    return RoleError(
+        f"{name} failed: {failure.kind}{also}",
+        found=failure.traceback.strip(),
+        change=f"the code that the traceback names; more is in {log_folder}/{name}.log",
+    )
+
+
+def _how_it_ended(status: RoleStatus) -> str:
+    code = status.exit_code
+    if code is None:
+        return "its actor on Ray is gone, with its process or its node"
+    if code < 0:
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        hint = "; the kernel does that when memory runs out" if -code == signal.SIGKILL else ""
+        return f"its process {status.pid} was ended by {name}{hint}"
+    return f"its process {status.pid} ended with exit code {code} without an error"

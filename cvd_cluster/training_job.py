@@ -1,0 +1,86 @@
+"""Front door of distributed training: options -> checked, placed, supervised to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from cvd_cluster.cluster_options import ClusterOptions
+from cvd_cluster.placement import check_this_machine, placed
+from cvd_cluster.ray_session import ray_session, require_absolute_paths, starts_ray_here
+from cvd_cluster.topology import Task, make_topology
+from estimators import train_dir
+from estimators.checkpoints import prune
+from estimators.experiment_options import ExperimentOptions
+from estimators.preparation import prepare_run
+from estimators.run_state import RunState, write_run_state
+from estimators.training_plan import TrainingPlan
+
+
+def _print_line(text: str) -> None:
+    print(text, flush=True)
+
+
+def train_on_cluster(
+    options: ExperimentOptions,
+    cluster: ClusterOptions,
+    *,
+    start_new_model: bool,
+    announce: Callable[[str], None] = _print_line,
+) -> None:
+    """Trains with one process a task on Ray, evaluates alongside if asked, and leaves nothing running.
+
+    Args:
+      options: of the run.
+      cluster: the tasks and what each gets; its strategy is not "local".
+      start_new_model: empty train_dir first, once.
+      announce: called with each line for people.
+
+    Raises:
+      HarnessError: with a message for people.
+    """
+    require_absolute_paths(
+        {name: getattr(options, name) for name in ("train_dir", "train_data_pattern", "eval_data_pattern")}
+    )
+    plan = prepare_run(
+        options,
+        strategy=cluster.strategy,  # type: ignore[arg-type]
+        num_workers=cluster.num_workers,
+        start_new_model=start_new_model,
+        announce=announce,
+    )
+    tasks = make_topology(cluster, with_evaluator=plan.eval_data is not None)
+    if starts_ray_here():
+        check_this_machine(tasks)
+    cpus, gpus = sum(task.cpus for task in tasks), sum(task.gpus for task in tasks)
+    with (
+        ray_session(cpus_needed=cpus, gpus_needed=gpus, announce=announce),
+        placed(tasks, timeout_secs=cluster.placement_timeout_secs, announce=announce) as group,
+    ):
+        train_dir.begin(options, start_new_model=start_new_model, announce=announce)
+        _run(options, plan, tasks, group, announce)
+
+
+def _run(
+    options: ExperimentOptions,
+    plan: TrainingPlan,
+    tasks: Sequence[Task],
+    placement_group: object,
+    announce: Callable[[str], None],
+) -> None:
+    # Imported late: these import Ray, which ray_session does only once it has set what Ray reads at its import.
+    from cvd_cluster.supervision.role_group import RoleGroup
+    from cvd_cluster.supervision.supervisor import Supervisor
+
+    write_run_state(options.train_dir, RunState.RUNNING, plan.max_steps)
+    end = RunState.FAILED
+    try:
+        roles = RoleGroup(tasks, options, plan, placement_group)
+        announce(f"started {', '.join(task.name for task in tasks)}; their logs are in {options.train_dir}/logs")
+        try:
+            Supervisor(roles, options, plan, announce=announce).run()
+        finally:
+            roles.stop()
+        prune(options.train_dir, keep=options.keep_checkpoint_max, keep_unevaluated=plan.eval_data is not None)
+        end = RunState.SUCCEEDED
+    finally:
+        write_run_state(options.train_dir, end, plan.max_steps)

@@ -1,0 +1,112 @@
+"""Which checkpoints a train_dir holds, which of them are evaluated, and which may go. TensorFlow-free."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from estimators import storage
+
+_INDEX = re.compile(r"model\.ckpt-(\d+)\.index")
+_SHARD = re.compile(r"model\.ckpt-(\d+)\.data-\d{5}-of-(\d{5})")
+# An evaluator outside the run says every few seconds that it is there; see `mark_watched`.
+_WATCH_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint.
+
+    Attributes:
+      step: its global step.
+      prefix: the path that TensorFlow restores from, `…/model.ckpt-<step>`.
+    """
+
+    step: int
+    prefix: str
+
+
+def list_checkpoints(train_dir: str) -> list[Checkpoint]:
+    """The complete checkpoints, oldest first.
+
+    TensorFlow writes the index last, so one that is being written is not listed; one that lacks a data file is not
+    complete either.
+    """
+    indexes: list[int] = []
+    found: dict[int, int] = {}
+    wanted: dict[int, int] = {}
+    for name in storage.list_dir(train_dir):
+        if match := _INDEX.fullmatch(name):
+            indexes.append(int(match[1]))
+        elif match := _SHARD.fullmatch(name):
+            step = int(match[1])
+            found[step] = found.get(step, 0) + 1
+            wanted[step] = int(match[2])
+    complete = [step for step in sorted(indexes) if found.get(step, 0) == wanted.get(step, -1)]
+    return [Checkpoint(step, os.path.join(train_dir, f"model.ckpt-{step}")) for step in complete]
+
+
+def latest_checkpoint(train_dir: str) -> Checkpoint | None:
+    """The complete checkpoint of the highest step, or None."""
+    return next(reversed(list_checkpoints(train_dir)), None)
+
+
+def metrics_path(train_dir: str) -> str:
+    """The file with a JSON line for each evaluated checkpoint."""
+    return os.path.join(train_dir, "eval", "metrics.jsonl")
+
+
+def read_metrics(train_dir: str) -> list[dict[str, Any]]:
+    """One dictionary for each evaluated checkpoint, in the order of evaluation; [] if there is none."""
+    path = metrics_path(train_dir)
+    if not storage.exists(path):
+        return []
+    return [json.loads(line) for line in storage.read_text(path).splitlines() if line.strip()]
+
+
+def evaluated_steps(train_dir: str) -> set[int]:
+    """Steps whose checkpoint is evaluated."""
+    return {int(row["global_step"]) for row in read_metrics(train_dir)}
+
+
+def mark_watched(train_dir: str) -> None:
+    """Says that an evaluator is at work on `train_dir`, so that `prune` keeps what it has not evaluated yet."""
+    storage.write_text(os.path.join(train_dir, "eval", "watched.json"), json.dumps({"time": time.time()}))
+
+
+def is_watched(train_dir: str, *, now: float | None = None) -> bool:
+    """True if an evaluator said so in the last two minutes. `now`: seconds since the epoch; None is the clock's."""
+    path = os.path.join(train_dir, "eval", "watched.json")
+    if not storage.exists(path):
+        return False
+    age = (time.time() if now is None else now) - float(json.loads(storage.read_text(path))["time"])
+    return age < _WATCH_SECONDS
+
+
+def prune(train_dir: str, *, keep: int, keep_unevaluated: bool) -> list[int]:
+    """Deletes all but the newest checkpoints.
+
+    Args:
+      train_dir: the folder.
+      keep: how many of the newest stay; 0 keeps all.
+      keep_unevaluated: older ones stay too until they are evaluated.
+
+    Returns:
+      The steps deleted.
+    """
+    old = list_checkpoints(train_dir)[:-keep] if keep else []
+    spared: set[int] = set()
+    if keep_unevaluated and old:
+        evaluated = evaluated_steps(train_dir)
+        spared = {checkpoint.step for checkpoint in old if checkpoint.step not in evaluated}
+    gone = [checkpoint for checkpoint in old if checkpoint.step not in spared]
+    for checkpoint in gone:
+        # The index first: without it the checkpoint is not listed, so nobody meets it half deleted.
+        storage.delete(checkpoint.prefix + ".index")
+        for path in storage.glob(checkpoint.prefix + ".*"):
+            storage.delete(path)
+    return [checkpoint.step for checkpoint in gone]

@@ -1,0 +1,85 @@
+"""A child process that never outlives its parent, in a process group that can be ended as one."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from typing import IO
+
+_PR_SET_PDEATHSIG = 1
+_EXPECTED_PARENT = "CVD_PARENT_PID"
+
+
+class ChildProcess:
+    """A process in a group (and session) of its own; it must call `die_with_parent` first thing.
+
+    Start it from a thread that lives as long as the parent: the kernel takes the end of the *thread* that started a
+    child for the end of the parent (prctl(2), PR_SET_PDEATHSIG).
+
+    Args:
+      argv: the command.
+      env: its environment.
+      output: where stdout and stderr go; None shares this process's.
+      pass_fds: file descriptors it inherits.
+      stdin: a pipe to write to, if True.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        output: IO[bytes] | None = None,
+        pass_fds: Sequence[int] = (),
+        stdin: bool = False,
+    ) -> None:
+        self._process = subprocess.Popen(
+            list(argv),
+            env={**env, _EXPECTED_PARENT: str(os.getpid())},
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT if output else None,
+            pass_fds=tuple(pass_fds),
+            start_new_session=True,
+        )
+
+    @property
+    def pid(self) -> int:
+        """Its process id, which is its group's too."""
+        return self._process.pid
+
+    def write_line(self, text: str) -> None:
+        """Writes a line to its stdin; nothing if it is gone."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(text.encode("utf-8") + b"\n")
+            self._process.stdin.flush()
+
+    def exit_code(self) -> int | None:
+        """None while it runs; -N if signal N ended it."""
+        return self._process.poll()
+
+    def wait(self, seconds: float | None = None) -> int | None:
+        """The exit code, or None if it still runs after so many seconds (None waits for ever)."""
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def kill(self) -> None:
+        """Ends the whole group at once, and waits for it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+def die_with_parent() -> None:
+    """To be called first thing in the child: the kernel kills it when its parent ends."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # The parent may have ended before the line above.
+    if os.environ.get(_EXPECTED_PARENT) != str(os.getppid()):
+        os._exit(1)

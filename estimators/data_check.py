@@ -1,0 +1,177 @@
+"""Looks at data files before anything is written, and finds the damaged record after TensorFlow met one.
+
+TensorFlow-free as far as the first look goes, so that a mistake is told within a second.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from estimators import storage
+from estimators.errors import DataError, UserError
+from estimators.record_schema import IMAGE_ENCODED, IMAGE_ID, IMAGE_LABEL, parse_example
+from estimators.tfrecord_framing import count_records, read_records
+
+_DECODABLE = ("JPEG", "PNG", "GIF", "BMP")  # what TensorFlow decodes
+
+
+@dataclass(frozen=True)
+class DataFiles:
+    """The files of one data set, and how many records each holds."""
+
+    paths: tuple[str, ...]
+    counts: tuple[int, ...]
+
+    @property
+    def examples(self) -> int:
+        """Records in all files."""
+        return sum(self.counts)
+
+
+def check_data(
+    pattern: str, *, flag: str, num_classes: int | None, on_bad_record: str, announce: Callable[[str], None] = print
+) -> DataFiles:
+    """Finds the files, tries the first record of each, and counts the records by their headers.
+
+    Args:
+      pattern: the glob.
+      flag: the flag it came from, for messages.
+      num_classes: labels must be in [0, num_classes); None if the records need no label.
+      on_bad_record: "fail" raises at damage; "skip" lets it pass, since it will be left out and counted later.
+      announce: called with a line for each damage that is let pass.
+
+    Raises:
+      UserError: no file matches, or none holds a record.
+      DataError: a file is no TFRecord file, or its first record lacks something.
+    """
+    paths = storage.glob(pattern)
+    if not paths:
+        raise UserError(
+            f"No file matches --{flag}",
+            asked=f"--{flag}={pattern}",
+            found=storage.nearest_names(pattern),
+            change=f"--{flag}; put it in quotes so that the shell does not expand it",
+        )
+    skip = on_bad_record == "skip"
+
+    def pass_over(damage: Exception) -> None:
+        announce(f"damaged, will be skipped: {damage}")
+
+    for path in paths:
+        try:
+            _try_first_record(path, flag, num_classes)
+        except _BadRecord as bad:
+            if not skip:
+                raise bad.as_error(change=_how_to_go_on(flag)) from None
+            pass_over(bad)
+    counts = tuple(count_records(path, on_damage=pass_over if skip else None) for path in paths)
+    if not sum(counts):
+        raise DataError(
+            f"The files of --{flag} hold no record",
+            asked=f"--{flag}={pattern}",
+            found=f"{len(paths)} empty files",
+            change=f"--{flag}",
+        )
+    return DataFiles(tuple(paths), counts)
+
+
+class _BadRecord(Exception):
+    """A record whose frame is intact but whose content is not."""
+
+    def __init__(self, path: str, offset: int, image_id: bytes | None, reason: str) -> None:
+        name = f" ({image_id.decode('utf-8', 'replace')})" if image_id else ""
+        super().__init__(f"{path}, record at byte {offset}{name}: {reason}")
+
+    def as_error(self, change: str) -> DataError:
+        return DataError("A record cannot be used", found=str(self), change=change)
+
+
+def _how_to_go_on(flag: str) -> str:
+    return f"mend or remove that record, leave its file out of --{flag}, or leave bad records out: --on_bad_record=skip"
+
+
+def _try_first_record(path: str, flag: str, num_classes: int | None) -> None:
+    # A file whose very first header is wrong is no TFRecord file, also where damaged records may be skipped.
+    for offset, data in read_records(path):
+        _check_record(path, offset, data, num_classes, _pillow_error)
+        return
+
+
+def _check_record(
+    path: str, offset: int, data: bytes, num_classes: int | None, decoding_error: Callable[[bytes], str | None]
+) -> None:
+    try:
+        example = parse_example(data)
+    except ValueError as error:
+        raise _BadRecord(path, offset, None, str(error)) from None
+    reason = None
+    if example.encoded is None:
+        reason = f"it has no {IMAGE_ENCODED}"
+    elif example.image_id is None and num_classes is None:
+        reason = f"it has no {IMAGE_ID}"
+    elif num_classes is not None and example.label is None:
+        reason = f"it has no {IMAGE_LABEL} (a test set cannot be trained on or evaluated)"
+    elif num_classes is not None and example.label is not None and not 0 <= example.label < num_classes:
+        reason = f"its label {example.label} is outside [0, {num_classes}), see --num_classes"
+    else:
+        assert example.encoded is not None
+        problem = decoding_error(example.encoded)
+        reason = f"its picture does not decode: {problem}" if problem else None
+    if reason:
+        raise _BadRecord(path, offset, example.image_id, reason)
+
+
+def _pillow_error(encoded: bytes) -> str | None:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(encoded), formats=_DECODABLE) as image:
+            image.draft("RGB", (64, 64))  # a JPEG decodes faster at a fraction of its size
+            image.load()
+    except UnidentifiedImageError:
+        return f"{len(encoded)} bytes that are none of {', '.join(_DECODABLE)}"
+    except Exception as error:  # Pillow's decoders raise many kinds for bytes that lie
+        return str(error)
+    return None
+
+
+def find_bad_record(files: DataFiles, *, flag: str, num_classes: int | None, seconds: float = 60.0) -> DataError | None:
+    """Reads on until the record that TensorFlow stumbled over, whose own message does not name it.
+
+    Args:
+      files: the data set.
+      flag: the flag it came from, for the message.
+      num_classes: labels must be in [0, num_classes); None if the records need no label.
+      seconds: how long to look; a very large data set is not read to its end.
+
+    Returns:
+      The error to show, or None if no damage was found in that time.
+    """
+    until = time.monotonic() + seconds
+    for path in files.paths:
+        try:
+            for offset, data in read_records(path):
+                _check_record(path, offset, data, num_classes, _tensorflow_error)
+                if time.monotonic() > until:
+                    return None
+        except DataError as damage:
+            return damage
+        except _BadRecord as bad:
+            return bad.as_error(change=_how_to_go_on(flag))
+    return None
+
+
+def _tensorflow_error(encoded: bytes) -> str | None:
+    import tensorflow as tf
+
+    from estimators.image_decoding import decode_image
+
+    try:
+        with tf.init_scope():
+            decode_image(tf.constant(encoded), 32)
+    except tf.errors.InvalidArgumentError as error:
+        return str(error.message).splitlines()[0]
+    return None

@@ -1,0 +1,26 @@
+"""The process that evaluates beside a local training run: `python -m estimators.evaluator_process TRAIN_DIR`."""
+
+from __future__ import annotations
+
+import sys
+
+from estimators.child_process import die_with_parent
+from estimators.errors import HarnessError
+from estimators.evaluation_run import run_evaluation
+from estimators.train_dir import read_experiment
+
+
+def main() -> int:
+    """Evaluates until training has ended; the exit code is an error's own."""
+    die_with_parent()
+    options = read_experiment(sys.argv[1])
+    try:
+        run_evaluation(options, line=lambda text: print(text, flush=True))
+    except HarnessError as error:
+        print(f"error in the evaluator: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

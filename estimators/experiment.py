@@ -1,0 +1,158 @@
+"""One TensorFlow process of a training run: builds its Estimator and runs its part."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import tensorflow as tf
+
+from estimators import data_check
+from estimators.checkpoints import Checkpoint, is_watched, latest_checkpoint, prune
+from estimators.errors import DataError, HarnessError, UserError
+from estimators.experiment_options import ExperimentOptions
+from estimators.exporter import export_checkpoint, exported_steps
+from estimators.hooks.checkpoint_saving import checkpoint_hook
+from estimators.hooks.progress import ProgressHook
+from estimators.input_fns import shard_for_worker, train_input_fn
+from estimators.model_fn import StepReportSettings, make_model_fn
+from estimators.reporting import Reporter
+from estimators.skipped_records import SkippedRecords
+from estimators.tensorflow_compat import shorten_readiness_poll
+from estimators.training_plan import TrainingPlan
+
+Role = Literal["chief", "worker", "ps", "evaluator"]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """All that one process of a training run needs.
+
+    Attributes:
+      options: of the run.
+      plan: what all tasks of the run share.
+      role: of this process; a local run is a chief alone.
+      worker_index: 0 is the chief; the number among all training replicas.
+      scratch_dir: a folder of this task alone, deleted by whoever made it.
+      reporter: where lines and progress go.
+    """
+
+    options: ExperimentOptions
+    plan: TrainingPlan
+    role: Role
+    worker_index: int
+    scratch_dir: str
+    reporter: Reporter
+
+    @property
+    def is_chief(self) -> bool:
+        """True for the task that reports, saves and exports."""
+        return self.role == "chief"
+
+    def train(self) -> None:
+        """Runs this task to its end; in a cluster TF_CONFIG says which task of which cluster it is.
+
+        Raises:
+          HarnessError: a mistake of the user's, with its message for people.
+          Exception: whatever the user's code or TensorFlow raises.
+        """
+        shorten_readiness_poll()
+        latest = latest_checkpoint(self.options.train_dir)
+        if latest is not None and latest.step >= self.plan.max_steps and self.role != "ps":
+            if self.is_chief:
+                self.reporter.line(f"nothing to train: step {latest.step} of {self.plan.max_steps} is reached already")
+                self._after_checkpoint(latest.step, is_last=True)
+            return
+        skipped = SkippedRecords(self.reporter.line)
+        try:
+            estimator = self._estimator()
+            spec = tf.estimator.TrainSpec(self._input_fn(skipped), max_steps=self.plan.max_steps, hooks=self._hooks())
+            if self.plan.strategy == "local":
+                estimator.train(spec.input_fn, max_steps=spec.max_steps, hooks=list(spec.hooks))
+            else:
+                # The evaluation of EvalSpec never runs: the evaluator is a process of its own, outside the cluster.
+                tf.estimator.train_and_evaluate(estimator, spec, tf.estimator.EvalSpec(spec.input_fn))
+        except (tf.errors.InvalidArgumentError, tf.errors.DataLossError) as error:
+            raise self._explain(error) from error
+        except tf.estimator.NanLossDuringTrainingError as error:
+            raise UserError(
+                "The loss is NaN, so training stopped; the checkpoints from before stay",
+                asked=f"--model={self.options.model} --label_loss={self.options.label_loss}",
+                change="a smaller --base_learning_rate or --clip_gradient_norm, or the loss",
+            ) from error
+        finally:
+            skipped.summarize()
+
+    def _estimator(self) -> Any:
+        # The strategy first: it configures TensorFlow's server, which must happen before anything else runs.
+        strategy = None
+        if self.plan.strategy == "multi_worker_mirrored":
+            strategy = tf.compat.v1.distribute.experimental.MultiWorkerMirroredStrategy()
+        report = StepReportSettings(self.plan.examples_per_step, self.options.train_dir, self.reporter.line)
+        return tf.estimator.Estimator(
+            make_model_fn(
+                self.options,
+                examples_per_step=self.plan.examples_per_step,
+                step_report=report if self.is_chief else None,
+            ),
+            config=tf.estimator.RunConfig(
+                model_dir=self.options.train_dir,
+                tf_random_seed=self.options.seed,
+                train_distribute=strategy,
+                # Saving, logging and pruning are hooks of ours.
+                save_checkpoints_steps=None,
+                save_checkpoints_secs=None,
+                save_summary_steps=None,
+                log_step_count_steps=None,
+                keep_checkpoint_max=0,
+                # Otherwise worker k sleeps 5 (k + 1) s before it starts.
+                experimental_max_worker_delay_secs=0,
+            ),
+        )
+
+    def _input_fn(self, skipped: SkippedRecords) -> Callable[[], Any]:
+        shard = shard_for_worker(self.plan.train_data, self.worker_index, self.plan.num_workers)
+        return train_input_fn(
+            self.options, shard, num_workers=self.plan.num_workers, scratch_dir=self.scratch_dir, skipped=skipped
+        )
+
+    def _hooks(self) -> list[Any]:
+        hooks = [ProgressHook(self.reporter)]
+        every = min(self.options.save_checkpoints_steps, self.options.export_model_steps)
+        if self.is_chief:
+            hooks.append(checkpoint_hook(self.options.train_dir, every_steps=every, saved=self._after_checkpoint))
+        elif self.plan.strategy == "multi_worker_mirrored":
+            folder = os.path.join(self.scratch_dir, "checkpoints_of_a_worker")
+            hooks.append(checkpoint_hook(folder, every_steps=every, saved=None))
+        return hooks
+
+    def _after_checkpoint(self, step: int, is_last: bool) -> None:
+        """Exports if that is due, and prunes. A checkpoint of every step at which an export is due is saved."""
+        if not is_last:
+            self.reporter.checkpoint_saved(step)
+        last_export = max(exported_steps(self.options.train_dir), default=0)
+        due = step // self.options.export_model_steps > last_export // self.options.export_model_steps
+        if is_last or due:
+            checkpoint = Checkpoint(step, os.path.join(self.options.train_dir, f"model.ckpt-{step}"))
+            folder = export_checkpoint(self.options, checkpoint)
+            self.reporter.line(f"exported step {step} to {folder}")
+        prune(
+            self.options.train_dir,
+            keep=self.options.keep_checkpoint_max,
+            keep_unevaluated=self.plan.eval_data is not None or is_watched(self.options.train_dir),
+        )
+        if is_last:
+            self.reporter.training_finished(step)
+
+    def _explain(self, error: Any) -> Exception:
+        """The record that TensorFlow's message does not name, or the error itself."""
+        cause = error.__cause__ or error.__context__
+        if isinstance(cause, HarnessError):
+            return cause
+        self.reporter.line("TensorFlow met data it cannot use; looking for the record …")
+        found: DataError | None = data_check.find_bad_record(
+            self.plan.train_data, flag="train_data_pattern", num_classes=self.options.num_classes
+        )
+        return found or error

@@ -1,0 +1,112 @@
+"""What a training run is: every option that decides what is learned from what, stored in `train_dir/experiment.json`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from estimators.errors import UserError
+from estimators.options import Options, option
+
+_DATA, _MODEL, _LENGTH = "data", "model and loss", "how long, and how it learns"
+_OUTPUT = "checkpoints, export, log"
+
+# Those of tf.compat.v1.train that need a learning rate and nothing else.
+OPTIMIZERS = (
+    "AdadeltaOptimizer",
+    "AdagradOptimizer",
+    "AdamOptimizer",
+    "FtrlOptimizer",
+    "GradientDescentOptimizer",
+    "ProximalAdagradOptimizer",
+    "ProximalGradientDescentOptimizer",
+    "RMSPropOptimizer",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentOptions(Options):
+    """Options of one training run; each field is a flag of `launch.train`.
+
+    Raises:
+      UserError: a value is out of its range.
+    """
+
+    train_dir: str = option(group=_OUTPUT, help="folder for checkpoints, exports, evaluations and logs")
+    train_data_pattern: str = option(group=_DATA, help="glob of the training TFRecord files; quote it")
+    eval_data_pattern: str | None = option(
+        None, group=_DATA, help="glob of the validation TFRecord files; given, an evaluator runs beside training"
+    )
+    num_readers: int = option(8, group=_DATA, at_least=1, help="files that are read at the same time, a process")
+    image_size: int = option(32, group=_DATA, at_least=8, help="pictures are resized to this many pixels, square")
+    cache: str = option(
+        "auto",
+        group=_DATA,
+        choices=("auto", "memory", "disk", "none"),
+        help="where decoded pictures are kept between epochs; auto is memory where they fit, else none",
+    )
+    on_bad_record: str = option(
+        "fail",
+        group=_DATA,
+        choices=("fail", "skip"),
+        help="what a damaged record or picture does: ends the run, or is left out and counted",
+    )
+
+    model: str = option("LogisticModel", group=_MODEL, help="class of the model")
+    label_loss: str = option("CrossEntropyLoss", group=_MODEL, help="class of the loss")
+    num_classes: int = option(2, group=_MODEL, at_least=2, help="number of classes; labels are 0 … num_classes - 1")
+    regularization_penalty: float = option(
+        1.0, group=_MODEL, at_least=0, help="weight of the model's regularization loss beside the label loss"
+    )
+
+    batch_size: int = option(512, group=_LENGTH, at_least=1, help="examples a step on each replica")
+    num_epochs: int | None = option(
+        None, group=_LENGTH, at_least=1, help="passes over the training data; 5 if max_steps is not given either"
+    )
+    max_steps: int | None = option(
+        None, group=_LENGTH, at_least=1, help="global step at which training ends, if num_epochs does not end it before"
+    )
+    optimizer: str = option(
+        "AdamOptimizer", group=_LENGTH, choices=OPTIMIZERS, help="class of the optimizer, in tf.compat.v1.train"
+    )
+    base_learning_rate: float = option(0.01, group=_LENGTH, above=0, help="learning rate at step 0")
+    learning_rate_decay: float = option(
+        0.95, group=_LENGTH, above=0, help="factor on the learning rate every learning_rate_decay_examples"
+    )
+    learning_rate_decay_examples: int = option(
+        4_000_000, group=_LENGTH, at_least=1, help="examples, over all replicas, between two decays"
+    )
+    clip_gradient_norm: float = option(
+        1.0, group=_LENGTH, at_least=0, help="largest norm of a variable's gradient; 0 does not clip"
+    )
+    seed: int | None = option(None, group=_LENGTH, at_least=0, help="seed of all random choices; none is random")
+
+    save_checkpoints_steps: int = option(100, group=_OUTPUT, at_least=1, help="global steps between two checkpoints")
+    keep_checkpoint_max: int = option(
+        5, group=_OUTPUT, at_least=0, help="checkpoints kept besides those not evaluated yet; 0 keeps all"
+    )
+    export_model_steps: int = option(
+        1000, group=_OUTPUT, at_least=1, help="global steps between two exports; an export is made of a checkpoint"
+    )
+    log_every_n_steps: int = option(10, group=_OUTPUT, at_least=1, help="global steps between two log lines")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.learning_rate_decay > 1:
+            raise UserError(
+                "--learning_rate_decay is out of range",
+                asked=f"--learning_rate_decay={self.learning_rate_decay}",
+                change="--learning_rate_decay is a factor of at most 1 (1 does not decay)",
+            )
+
+    def fixed_by_checkpoints(self) -> dict[str, object]:
+        """The options that cannot change once there are checkpoints, since they decide which variables exist."""
+        return {name: getattr(self, name) for name in ("model", "num_classes", "image_size", "optimizer")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartOptions(Options):
+    """What is asked of one start of the command, and is not part of the experiment."""
+
+    start_new_model: bool = option(
+        False, group=_OUTPUT, help="delete what an earlier run left in train_dir; otherwise that run is continued"
+    )

@@ -1,0 +1,75 @@
+"""SavedModels that take serialized examples: `train_dir/export/step_N/`."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+import tensorflow as tf
+
+from estimators import storage
+from estimators.checkpoints import Checkpoint
+from estimators.experiment_options import ExperimentOptions
+from estimators.image_decoding import decode_image, to_model_input
+from estimators.model_fn import make_model_fn
+from estimators.readers import parse_fields
+from estimators.record_schema import IMAGE_ENCODED, IMAGE_ID
+from estimators.tensorflow_compat import without_tf_config
+
+_STEP_FOLDER = re.compile(r"step_(\d+)")
+
+
+def export_dir(train_dir: str, step: int) -> str:
+    """`train_dir/export/step_N`."""
+    return os.path.join(train_dir, "export", f"step_{step}")
+
+
+def exported_steps(train_dir: str) -> list[int]:
+    """Steps that are exported, lowest first."""
+    names = storage.list_dir(os.path.join(train_dir, "export"))
+    return sorted(int(match[1]) for name in names if (match := _STEP_FOLDER.fullmatch(name)))
+
+
+def export_checkpoint(options: ExperimentOptions, checkpoint: Checkpoint) -> str:
+    """Exports one checkpoint, under its name whole or not at all.
+
+    The SavedModel's signature `serving_default` takes `example_bytes` (string [B], serialized examples) and returns
+    `image_id` (string [B]), `class_indexes` (int32 [B, k]) and `predictions` (float32 [B, k]), the likeliest class first.
+
+    Returns:
+      The folder; if it is there already, it stays as it is.
+    """
+    target = export_dir(options.train_dir, checkpoint.step)
+    if storage.exists(target):
+        return target
+    partial = os.path.join(os.path.dirname(target), f".step_{checkpoint.step}.{os.getpid()}.partial")
+    storage.make_dirs(os.path.dirname(target))
+    try:
+        # An estimator of its own, outside any cluster: the chief's would place the graph on parameter servers.
+        with without_tf_config():
+            estimator = tf.estimator.Estimator(
+                make_model_fn(options, examples_per_step=1), config=tf.estimator.RunConfig(model_dir=options.train_dir)
+            )
+            made = estimator.export_saved_model(
+                partial, lambda: _serving_input_receiver(options), checkpoint_path=checkpoint.prefix
+            )
+        storage.rename(made.decode("utf-8"), target)
+    finally:
+        storage.delete(partial)
+    return target
+
+
+def _serving_input_receiver(options: ExperimentOptions) -> Any:
+    example_bytes = tf.compat.v1.placeholder(tf.string, [None], name="example_bytes")
+    fields = parse_fields(example_bytes, with_label=False)
+    # Many iterations at once, so that the pictures of one batch are decoded on all cores.
+    pixels = tf.map_fn(
+        lambda encoded: decode_image(encoded, options.image_size),
+        fields[IMAGE_ENCODED],
+        fn_output_signature=tf.uint8,
+        parallel_iterations=32,
+    )
+    pixels.set_shape([None, options.image_size, options.image_size, 3])
+    features = {"image": to_model_input(pixels), "image_id": fields[IMAGE_ID]}
+    return tf.estimator.export.ServingInputReceiver(features, {"example_bytes": example_bytes})

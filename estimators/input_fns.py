@@ -1,0 +1,193 @@
+"""From file lists to batches, for training and evaluation.
+
+records -> [this worker's part] -> fields -> decoded uint8 -> [cache] -> shuffle -> repeat -> batch -> float
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import tensorflow as tf
+
+from estimators.data_check import DataFiles
+from estimators.experiment_options import ExperimentOptions
+from estimators.image_decoding import decode_image, to_model_input
+from estimators.readers import intact_records_of, parse_fields, records_of
+from estimators.record_schema import IMAGE_ENCODED, IMAGE_ID, IMAGE_LABEL
+from estimators.skipped_records import SkippedRecords
+
+_MEMORY_SHARE = 0.25  # of what is free, for all workers of a machine together
+_SHUFFLE_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class WorkerShard:
+    """The part of a data set that one worker reads.
+
+    Attributes:
+      files: paths.
+      every: 1 takes all records of the files; n takes every n-th.
+      offset: the first record taken, where every > 1.
+      examples: about how many records that is.
+    """
+
+    files: tuple[str, ...]
+    every: int
+    offset: int
+    examples: int
+
+
+def shard_for_worker(data: DataFiles, worker_index: int, num_workers: int) -> WorkerShard:
+    """Whole files where there are enough of them; otherwise every worker reads all files and takes its records.
+
+    Args:
+      data: the data set.
+      worker_index: 0 is the chief.
+      num_workers: training replicas, the chief among them.
+    """
+    if len(data.paths) >= num_workers:
+        mine = slice(worker_index, None, num_workers)
+        return WorkerShard(data.paths[mine], 1, 0, sum(data.counts[mine]))
+    return WorkerShard(data.paths, num_workers, worker_index, data.examples // num_workers)
+
+
+def train_input_fn(
+    options: ExperimentOptions, shard: WorkerShard, *, num_workers: int, scratch_dir: str, skipped: SkippedRecords
+) -> Callable[[], Any]:
+    """Batches for training, without end: the number of steps ends training, the same on every worker.
+
+    Args:
+      options: of the run.
+      shard: what this worker reads.
+      num_workers: replicas that may share this machine's memory.
+      scratch_dir: folder of this task alone, for the disk cache.
+      skipped: told of each bad record, if those are to be skipped.
+
+    Returns:
+      A function that makes the dataset of (features, labels): features["image"] float32 [B, H, W, 3] in [-1, 1],
+      labels int64 [B].
+    """
+
+    def input_fn() -> Any:
+        dataset = _decoded(options, shard.files, skipped, shuffle=True, part=shard)
+        cache = chosen_cache(options, shard.examples, num_workers)
+        if cache == "memory":
+            dataset = dataset.cache()
+        elif cache == "disk":
+            dataset = dataset.cache(os.path.join(scratch_dir, "decoded"))
+        dataset = dataset.shuffle(_shuffle_buffer(options, shard.examples), seed=options.seed)
+        dataset = dataset.repeat().batch(options.batch_size, drop_remainder=True)
+        dataset = dataset.map(_to_features_and_labels).prefetch(tf.data.AUTOTUNE)
+        pipeline = tf.data.Options()
+        # The shard is chosen above; TensorFlow would divide it a second time.
+        pipeline.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+        return dataset.with_options(pipeline)
+
+    return input_fn
+
+
+def eval_input_fn(
+    options: ExperimentOptions, data: DataFiles, *, batch_size: int, skipped: SkippedRecords
+) -> Callable[[], Any]:
+    """Every record once, in order; the last batch may be smaller. See `train_input_fn`."""
+
+    def input_fn() -> Any:
+        dataset = _decoded(options, data.paths, skipped, shuffle=False)
+        return dataset.batch(batch_size).map(_to_features_and_labels).prefetch(2)
+
+    return input_fn
+
+
+def chosen_cache(options: ExperimentOptions, examples: int, num_workers: int) -> str:
+    """ "memory", "disk" or "none"; decides what "auto" means on this machine."""
+    if options.cache != "auto":
+        return options.cache
+    needed = examples * _picture_bytes(options) * num_workers
+    return "memory" if needed <= _MEMORY_SHARE * psutil.virtual_memory().available else "none"
+
+
+def _picture_bytes(options: ExperimentOptions) -> int:
+    return options.image_size * options.image_size * 3
+
+
+def _shuffle_buffer(options: ExperimentOptions, examples: int) -> int:
+    return max(1, min(examples, _SHUFFLE_BYTES // _picture_bytes(options)))
+
+
+def _decoded(
+    options: ExperimentOptions,
+    files: tuple[str, ...],
+    skipped: SkippedRecords,
+    *,
+    shuffle: bool,
+    part: WorkerShard | None = None,
+) -> Any:
+    """A dataset of (uint8 [H, W, 3], int64 label)."""
+    skip = options.on_bad_record == "skip"
+    if skip:
+        dataset = intact_records_of(files, num_readers=options.num_readers, on_damage=skipped.add)
+    else:
+        dataset = records_of(files, num_readers=options.num_readers, shuffle=shuffle, seed=options.seed)
+    if part is not None and part.every > 1:
+        dataset = dataset.shard(part.every, part.offset)
+    deterministic = not shuffle or options.seed is not None
+    if skip:
+        decode = _tolerant_decoder(options, skipped)
+        dataset = dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=deterministic)
+        return dataset.filter(lambda intact, pixels, label: intact).map(lambda intact, pixels, label: (pixels, label))
+
+    def decode_record(serialized: Any) -> tuple[Any, Any]:
+        return _decode_record(serialized, options)
+
+    return dataset.map(decode_record, num_parallel_calls=tf.data.AUTOTUNE, deterministic=deterministic)
+
+
+def _decode_record(serialized: Any, options: ExperimentOptions) -> tuple[Any, Any]:
+    fields = parse_fields(serialized, with_label=True)
+    label = fields[IMAGE_LABEL]
+    in_range = tf.debugging.Assert(
+        (label >= 0) & (label < options.num_classes),
+        ["the label of", fields[IMAGE_ID], "is", label, "but --num_classes is", options.num_classes],
+    )
+    with tf.control_dependencies([in_range] if in_range is not None else []):
+        return decode_image(fields[IMAGE_ENCODED], options.image_size), tf.identity(label)
+
+
+def _tolerant_decoder(options: ExperimentOptions, skipped: SkippedRecords) -> Callable[[Any], tuple[Any, Any, Any]]:
+    """The same decoding, run eagerly in Python, where an error of one record can be caught and the record named."""
+    side = options.image_size
+
+    # Traced once; op by op the eager decoding would cost about a millisecond a record.
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([], tf.string)])
+    def decode_record(serialized: Any) -> tuple[Any, Any]:
+        return _decode_record(serialized, options)
+
+    def attempt(serialized: Any) -> tuple[Any, Any, Any]:
+        try:
+            pixels, label = decode_record(serialized)
+            return tf.constant(True), pixels, label
+        except tf.errors.OpError as error:
+            skipped.add(_describe(serialized, error))
+            return tf.constant(False), tf.zeros([side, side, 3], tf.uint8), tf.constant(0, tf.int64)
+
+    def decode(serialized: Any) -> tuple[Any, Any, Any]:
+        intact, pixels, label = tf.py_function(attempt, [serialized], [tf.bool, tf.uint8, tf.int64])
+        return tf.ensure_shape(intact, []), tf.ensure_shape(pixels, [side, side, 3]), tf.ensure_shape(label, [])
+
+    return decode
+
+
+def _describe(serialized: Any, error: Any) -> str:
+    try:
+        image_id = parse_fields(serialized, with_label=False)[IMAGE_ID].numpy().decode("utf-8", "replace")
+    except tf.errors.OpError:
+        image_id = "a record without an id"
+    return f"{image_id}: {error.message.splitlines()[0]}"
+
+
+def _to_features_and_labels(pixels: Any, label: Any) -> tuple[dict[str, Any], Any]:
+    return {"image": to_model_input(pixels)}, label

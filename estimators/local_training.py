@@ -1,0 +1,76 @@
+"""Runs an experiment in this process, without a cluster; the evaluator, if asked for, in a process beside it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+
+from estimators.checkpoints import evaluated_steps, latest_checkpoint, prune
+from estimators.child_process import ChildProcess
+from estimators.errors import InfrastructureError
+from estimators.experiment_options import ExperimentOptions
+from estimators.preparation import prepare_run
+from estimators.reporting import ConsoleReporter
+from estimators.run_state import RunState, write_run_state
+from estimators.tensorflow_compat import quiet_tensorflow
+from estimators.train_dir import begin
+
+
+def train_locally(options: ExperimentOptions, *, start_new_model: bool) -> None:
+    """Checks, trains to the last step, exports, and evaluates every checkpoint if `eval_data_pattern` is given.
+
+    Raises:
+      HarnessError: with a message for people.
+    """
+    plan = prepare_run(options, strategy="local", num_workers=1, start_new_model=start_new_model)
+    quiet_tensorflow()
+    from estimators.experiment import Experiment
+
+    begin(options, start_new_model=start_new_model)
+    write_run_state(options.train_dir, RunState.RUNNING, plan.max_steps)
+    evaluator = _start_evaluator(options) if plan.eval_data else None
+    try:
+        with tempfile.TemporaryDirectory(prefix="cvd-") as scratch_dir:
+            Experiment(options, plan, "chief", 0, scratch_dir, ConsoleReporter()).train()
+        if evaluator is not None:
+            write_run_state(options.train_dir, RunState.EVALUATING, plan.max_steps)
+            _finish_evaluation(evaluator, options)
+    except BaseException:
+        write_run_state(options.train_dir, RunState.FAILED, plan.max_steps)
+        raise
+    finally:
+        if evaluator is not None:
+            evaluator.kill()
+    write_run_state(options.train_dir, RunState.SUCCEEDED, plan.max_steps)
+
+
+def _start_evaluator(options: ExperimentOptions) -> ChildProcess:
+    argv = [sys.executable, "-m", "estimators.evaluator_process", options.train_dir]
+    return ChildProcess(argv, env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
+
+
+def _finish_evaluation(evaluator: ChildProcess, options: ExperimentOptions) -> None:
+    code = evaluator.wait()
+    check_last_evaluated(options, f"the evaluator's process ended with exit code {code}; its error stands above")
+    prune(options.train_dir, keep=options.keep_checkpoint_max, keep_unevaluated=True)
+
+
+def check_last_evaluated(options: ExperimentOptions, found: str) -> None:
+    """Makes sure that a finished run does not end well while its last checkpoint is not evaluated.
+
+    Args:
+      options: of the run.
+      found: what happened to the evaluator, for the message.
+
+    Raises:
+      InfrastructureError: it is not.
+    """
+    latest = latest_checkpoint(options.train_dir)
+    if latest is not None and latest.step not in evaluated_steps(options.train_dir):
+        raise InfrastructureError(
+            "Training is finished, but its last checkpoint is not evaluated",
+            asked=f"--eval_data_pattern={options.eval_data_pattern}",
+            found=f"step {latest.step} is not in eval/metrics.jsonl; {found}",
+            change="run launch.eval --run_once on this train_dir; nothing has to be trained again",
+        )

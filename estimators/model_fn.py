@@ -1,0 +1,149 @@
+"""Model + loss + optimizer -> the EstimatorSpec of each mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from estimators.class_lookup import load_class
+from estimators.errors import UserError
+from estimators.experiment_options import ExperimentOptions
+from estimators.hooks.step_report import StepReportHook, StepTensors
+from estimators.optimizers import learning_rate_at, minimize
+
+_MOST_CLASSES_IN_OUTPUT = 20
+
+
+@dataclass(frozen=True)
+class StepReportSettings:
+    """What the log line of a training step needs beside the tensors.
+
+    Attributes:
+      examples_per_step: examples that one global step stands for.
+      train_dir: where the scalars for TensorBoard go.
+      line: called with each line.
+    """
+
+    examples_per_step: int
+    train_dir: str
+    line: Callable[[str], None]
+
+
+def make_model_fn(
+    options: ExperimentOptions, *, examples_per_step: int, step_report: StepReportSettings | None = None
+) -> Callable[..., Any]:
+    """The `model_fn` of an Estimator.
+
+    Args:
+      options: of the run.
+      examples_per_step: examples that one global step stands for, for the learning rate.
+      step_report: given (on the chief), training steps are reported.
+
+    Raises:
+      UserError: there is no such model or loss.
+    """
+    model = load_class("model", options.model)()
+    label_loss = load_class("label_loss", options.label_loss)()
+
+    def model_fn(features: Any, labels: Any, mode: str) -> Any:
+        training = mode == tf.estimator.ModeKeys.TRAIN
+        output = model.create_model(features["image"], num_classes=options.num_classes, is_training=training)
+        predictions = _checked_predictions(output, options)
+        if mode == tf.estimator.ModeKeys.PREDICT:
+            return _predict_spec(mode, features, predictions)
+        targets = as_targets(labels, predictions.shape[1])
+        loss = label_loss.calculate_loss(predictions, targets)
+        _check_loss(loss, options)
+        outputs = {"predictions": predictions, "labels": targets}
+        if not training:
+            return tf.estimator.EstimatorSpec(mode, predictions=outputs, loss=loss)
+        return _train_spec(mode, options, examples_per_step, outputs, loss, output, step_report)
+
+    return model_fn
+
+
+def as_targets(labels: Any, columns: int) -> Any:
+    """int64 [B] -> float32 [B, 1] for one column, one-hot [B, K] for K columns."""
+    if columns == 1:
+        return tf.cast(labels, tf.float32)[:, tf.newaxis]
+    return tf.one_hot(labels, columns, dtype=tf.float32)
+
+
+def _checked_predictions(output: Any, options: ExperimentOptions) -> Any:
+    if not isinstance(output, dict) or "predictions" not in output:
+        found = f"keys {sorted(output)}" if isinstance(output, dict) else type(output).__name__
+        raise UserError(
+            f"{options.model}.create_model returns no predictions",
+            asked=f"--model={options.model}",
+            found=found,
+            change='return {"predictions": tensor} from create_model',
+        )
+    predictions = tf.convert_to_tensor(output["predictions"])
+    allowed = {options.num_classes} | ({1} if options.num_classes == 2 else set())
+    if predictions.shape.rank != 2 or predictions.shape[1] not in allowed:
+        wanted = " or ".join(f"[B, {columns}]" for columns in sorted(allowed))
+        raise UserError(
+            f"{options.model}.create_model returns predictions of the wrong shape",
+            asked=f"--model={options.model} --num_classes={options.num_classes}: {wanted}",
+            found=f"shape {predictions.shape}",
+            change="the model's last layer, or --num_classes",
+        )
+    return tf.cast(predictions, tf.float32)
+
+
+def _check_loss(loss: Any, options: ExperimentOptions) -> None:
+    if not tf.is_tensor(loss) or loss.shape.rank != 0:
+        found = f"shape {loss.shape}" if tf.is_tensor(loss) else type(loss).__name__
+        raise UserError(
+            f"{options.label_loss}.calculate_loss returns no scalar",
+            asked=f"--label_loss={options.label_loss}",
+            found=found,
+            change="return the mean over the batch, a scalar tensor, from calculate_loss",
+        )
+
+
+def _train_spec(
+    mode: str,
+    options: ExperimentOptions,
+    examples_per_step: int,
+    outputs: dict[str, Any],
+    label_loss: Any,
+    model_output: dict[str, Any],
+    step_report: StepReportSettings | None,
+) -> Any:
+    global_step = tf.compat.v1.train.get_or_create_global_step()
+    learning_rate = learning_rate_at(global_step, options, examples_per_step)
+    loss = label_loss
+    penalties = list(tf.compat.v1.losses.get_regularization_losses())
+    penalties += [model_output[key] for key in ("regularization_loss",) if key in model_output]
+    if penalties and options.regularization_penalty:
+        loss += options.regularization_penalty * tf.add_n(penalties)
+    optimizer = getattr(tf.compat.v1.train, options.optimizer)(learning_rate)
+    with tf.control_dependencies(tf.compat.v1.get_collection(tf.compat.v1.GraphKeys.UPDATE_OPS)):
+        train_op = minimize(optimizer, loss, global_step=global_step, clip_norm=options.clip_gradient_norm)
+    hooks = []
+    if step_report is not None:
+        tensors = StepTensors(outputs["predictions"], outputs["labels"], label_loss, learning_rate)
+        hooks.append(
+            StepReportHook(
+                tensors,
+                every_n_steps=options.log_every_n_steps,
+                examples_per_step=step_report.examples_per_step,
+                train_dir=step_report.train_dir,
+                line=step_report.line,
+            )
+        )
+    return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=train_op, training_hooks=hooks)
+
+
+def _predict_spec(mode: str, features: Any, predictions: Any) -> Any:
+    # One sigmoid column becomes two, so that the output says the same for every model: classes, the likeliest first.
+    scores = tf.concat([1 - predictions, predictions], axis=1) if predictions.shape[1] == 1 else predictions
+    best = tf.math.top_k(scores, k=min(scores.shape[1], _MOST_CLASSES_IN_OUTPUT))
+    outputs = {"image_id": features["image_id"], "class_indexes": best.indices, "predictions": best.values}
+    return tf.estimator.EstimatorSpec(
+        mode, predictions=outputs, export_outputs={"serving_default": tf.estimator.export.PredictOutput(outputs)}
+    )

@@ -1,0 +1,56 @@
+"""The optimizer by its name, its learning rate, and gradients that are clipped after they are reduced."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from estimators.experiment_options import ExperimentOptions
+
+
+def learning_rate_at(global_step: Any, options: ExperimentOptions, examples_per_step: int) -> Any:
+    """base * decay ^ floor(examples seen / decay_examples), where examples are counted over all replicas.
+
+    Args:
+      global_step: int64 scalar.
+      options: of the run.
+      examples_per_step: examples that one global step stands for.
+
+    Returns:
+      float32 scalar.
+    """
+    return tf.compat.v1.train.exponential_decay(
+        options.base_learning_rate,
+        tf.cast(global_step, tf.int64) * examples_per_step,
+        options.learning_rate_decay_examples,
+        options.learning_rate_decay,
+        staircase=True,
+    )
+
+
+def minimize(optimizer: Any, loss: Any, *, global_step: Any, clip_norm: float) -> Any:
+    """One training step: gradients, reduced over the replicas, then clipped a variable, then applied.
+
+    The order makes n replicas at batch b take the path of one process at batch n b. An optimizer of
+    tf.compat.v1.train sums over replicas inside `apply_gradients` (and Estimator divides the loss by their number), so
+    what is already reduced is divided by their number once more.
+
+    Args:
+      optimizer: of tf.compat.v1.train.
+      loss: scalar, the mean over this replica's batch.
+      global_step: the variable to increment.
+      clip_norm: largest L2 norm of one variable's gradient; 0 does not clip.
+
+    Returns:
+      The op.
+    """
+    pairs = [(g, v) for g, v in optimizer.compute_gradients(loss) if g is not None]
+    gradients = [tf.convert_to_tensor(gradient) for gradient, _ in pairs]
+    context = tf.distribute.get_replica_context()
+    replicas = context.num_replicas_in_sync if context is not None else 1
+    if clip_norm and gradients:
+        if replicas > 1:
+            gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        gradients = [tf.clip_by_norm(gradient, clip_norm) / replicas for gradient in gradients]
+    return optimizer.apply_gradients(zip(gradients, [v for _, v in pairs], strict=True), global_step=global_step)

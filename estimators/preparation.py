@@ -1,0 +1,60 @@
+"""Everything that is checked before a training run writes or starts anything. TensorFlow-free for built-in classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from estimators import class_lookup, train_dir
+from estimators.data_check import check_data
+from estimators.experiment_options import ExperimentOptions
+from estimators.training_plan import Strategy, TrainingPlan, make_plan
+
+
+def prepare_run(
+    options: ExperimentOptions,
+    *,
+    strategy: Strategy,
+    num_workers: int,
+    start_new_model: bool,
+    announce: Callable[[str], None] = print,
+) -> TrainingPlan:
+    """Checks classes, train_dir and data, and plans the run. Writes nothing.
+
+    Args:
+      options: of the run.
+      strategy: how the replicas work together.
+      num_workers: training replicas, the chief among them.
+      start_new_model: whether train_dir will be emptied.
+      announce: called with lines for people.
+
+    Raises:
+      UserError: something does not fit; DataError: a data file is damaged.
+    """
+    for flag, name in (("model", options.model), ("label_loss", options.label_loss)):
+        class_lookup.check_name(flag, name)
+        if ":" in name:
+            class_lookup.load_class(flag, name)
+    train_dir.check_train_dir(options, start_new_model=start_new_model)
+    train_data = check_data(
+        options.train_data_pattern,
+        flag="train_data_pattern",
+        num_classes=options.num_classes,
+        on_bad_record=options.on_bad_record,
+        announce=announce,
+    )
+    eval_data = None
+    if options.eval_data_pattern is not None:
+        eval_data = check_data(
+            options.eval_data_pattern,
+            flag="eval_data_pattern",
+            num_classes=options.num_classes,
+            on_bad_record=options.on_bad_record,
+            announce=announce,
+        )
+    plan = make_plan(options, strategy=strategy, num_workers=num_workers, train_data=train_data, eval_data=eval_data)
+    announce(
+        f"{options.model}, {options.label_loss}: {train_data.examples} examples in {len(train_data.paths)} files, "
+        f"{plan.examples_per_step} a step, {plan.max_steps} steps"
+        + (f"; {eval_data.examples} to evaluate on" if eval_data else "")
+    )
+    return plan

@@ -1,0 +1,49 @@
+"""The one place that bends TensorFlow 2.15 to what a supervised run needs."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+
+_READINESS_POLL_SECS = 1
+
+
+def quiet_tensorflow() -> None:
+    """Keeps TensorFlow's own chatter off stderr; call it before the import.
+
+    Level 3, since 2.15 logs at error level that cuDNN, cuFFT and cuBLAS "factories" are registered twice, at each start.
+    Errors that matter arrive as Python exceptions. A TF_CPP_MIN_LOG_LEVEL that is set already is kept.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    warnings.filterwarnings("ignore", message=r"`tf\.layers\.")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+
+def shorten_readiness_poll() -> None:
+    """A worker looks every second, not every 30, whether the chief has initialised the variables.
+
+    `recovery_wait_secs` is an argument of SessionManager that RunConfig does not reach; so its default is changed.
+    """
+    from tensorflow.python.training import session_manager
+
+    init = session_manager.SessionManager.__init__
+    names = list(inspect.signature(init).parameters)
+    first_default = len(names) - len(init.__defaults__)
+    defaults = list(init.__defaults__)
+    defaults[names.index("recovery_wait_secs") - first_default] = _READINESS_POLL_SECS
+    init.__defaults__ = tuple(defaults)
+
+
+@contextlib.contextmanager
+def without_tf_config() -> Iterator[None]:
+    """Hides TF_CONFIG, so that a RunConfig made inside belongs to no cluster."""
+    saved = os.environ.pop("TF_CONFIG", None)
+    try:
+        yield
+    finally:
+        if saved is not None:
+            os.environ["TF_CONFIG"] = saved

@@ -1,0 +1,126 @@
+"""The folder of one training run: whose it is, how it is begun, continued or begun anew.
+
+experiment.json     the options; what may not change while there are checkpoints is checked against it
+run_state.json      whether the run goes on
+model.ckpt-N.*      checkpoints
+export/step_N/      SavedModels
+eval/               metrics.jsonl, TensorBoard events
+logs/               the output of each role, in a distributed run
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+
+from estimators import storage
+from estimators.checkpoints import list_checkpoints
+from estimators.errors import UserError
+from estimators.experiment_options import ExperimentOptions
+
+EXPERIMENT_FILE = "experiment.json"
+# What a run, or TensorFlow on its behalf, writes. Nothing else is ever deleted.
+_OWN_NAMES = re.compile(
+    r"experiment\.json|run_state\.json|events\.jsonl|checkpoint|graph\.pbtxt|model\.ckpt-.*|events\.out\.tfevents\..*"
+    r"|export|eval|logs|\..*\.partial|checkpoint\.tmp.*"
+)
+_PROOF = re.compile(r"experiment\.json|model\.ckpt-\d+\.index")
+
+
+def write_experiment(options: ExperimentOptions) -> None:
+    """Stores the options in train_dir, whole or not at all."""
+    text = json.dumps(options.to_json(), indent=2, sort_keys=True) + "\n"
+    storage.write_text(os.path.join(options.train_dir, EXPERIMENT_FILE), text)
+
+
+def read_experiment(train_dir: str) -> ExperimentOptions:
+    """The options of the run in `train_dir`, with `train_dir` as it is called now.
+
+    Raises:
+      UserError: there is no experiment.json, or it cannot be read.
+    """
+    path = os.path.join(train_dir, EXPERIMENT_FILE)
+    if not storage.exists(path):
+        raise UserError(
+            "No training run here",
+            asked=f"--train_dir={train_dir}",
+            found=f"no {EXPERIMENT_FILE}; {storage.nearest_names(path)}",
+            change="--train_dir to the folder that launch.train was given, or train first",
+        )
+    try:
+        values = json.loads(storage.read_text(path))
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON", found=str(error), change="train again with --start_new_model") from None
+    return ExperimentOptions.from_json({**values, "train_dir": train_dir}, source=path)
+
+
+def check_train_dir(options: ExperimentOptions, *, start_new_model: bool) -> None:
+    """Refuses a folder that cannot be used as asked. Writes and deletes nothing.
+
+    Raises:
+      UserError: it is a file; it is to be emptied but is no training folder; or it holds checkpoints of another model.
+    """
+    path = options.train_dir
+    names = storage.list_dir(path)
+    if storage.exists(path) and not storage.is_dir(path):
+        raise UserError("--train_dir is a file", asked=f"--train_dir={path}", change="--train_dir to a folder")
+    _check_writable(path)
+    if start_new_model:
+        if names and not any(_PROOF.fullmatch(name) for name in names):
+            raise UserError(
+                "--start_new_model empties training folders only; nothing was deleted",
+                asked=f"--train_dir={path} --start_new_model",
+                found=f"no {EXPERIMENT_FILE} and no checkpoint, but {len(names)} other names: {', '.join(names[:3])}",
+                change="--train_dir to a new folder, or empty this one yourself",
+            )
+        return
+    if not list_checkpoints(path):
+        return
+    if not storage.exists(os.path.join(path, EXPERIMENT_FILE)):
+        raise UserError(
+            "--train_dir holds checkpoints of an unknown model",
+            asked=f"--train_dir={path} --model={options.model}",
+            found=f"checkpoints without {EXPERIMENT_FILE}",
+            change="--train_dir to another folder, or --start_new_model to delete them and begin anew",
+        )
+    before, now = read_experiment(path).fixed_by_checkpoints(), options.fixed_by_checkpoints()
+    different = [name for name in now if now[name] != before[name]]
+    if different:
+        raise UserError(
+            "--train_dir holds checkpoints of another model",
+            asked=" ".join(f"--{name}={now[name]}" for name in different),
+            found=" ".join(f"--{name}={before[name]}" for name in different) + f" in {path}/{EXPERIMENT_FILE}",
+            change="--train_dir to another folder, or --start_new_model to delete those checkpoints and begin anew",
+        )
+
+
+def _check_writable(path: str) -> None:
+    if storage.is_remote(path):
+        return
+    folder = os.path.abspath(path)
+    while not os.path.exists(folder):
+        folder = os.path.dirname(folder)
+    if not os.access(folder, os.W_OK):
+        raise UserError(
+            "--train_dir cannot be written",
+            asked=f"--train_dir={path}",
+            found=f"no permission to write in {folder}",
+            change="--train_dir, or the folder's permissions",
+        )
+
+
+def begin(options: ExperimentOptions, *, start_new_model: bool, announce: Callable[[str], None] = print) -> None:
+    """Makes train_dir ready, once per run: empties it if asked, and stores the options. See `check_train_dir`."""
+    if start_new_model:
+        kept = []
+        for name in storage.list_dir(options.train_dir):
+            if _OWN_NAMES.fullmatch(name):
+                storage.delete(os.path.join(options.train_dir, name))
+            else:
+                kept.append(name)
+        if kept:
+            announce(f"--start_new_model leaves what no run wrote in {options.train_dir}: {', '.join(kept)}")
+    storage.make_dirs(options.train_dir)
+    write_experiment(options)

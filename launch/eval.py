@@ -1,0 +1,22 @@
+"""Evaluate the checkpoints of a training run, as they come:
+
+    python -m launch.eval --train_dir=/tmp/model --eval_data_pattern='/data/validation/*'
+
+The model and its options come from train_dir/experiment.json. It ends when training has ended and its last checkpoint
+is evaluated, or after one look with --run_once. Results: train_dir/eval/metrics.jsonl, and scalars for TensorBoard.
+"""
+
+from __future__ import annotations
+
+from estimators.evaluation_run import EvaluationOptions, evaluate_train_dir
+from launch.flags import parse_flags, run_command
+
+
+def main() -> None:
+    """Flags -> options -> evaluation."""
+    (options,) = parse_flags("launch.eval", __doc__, EvaluationOptions)
+    evaluate_train_dir(options, line=lambda text: print(text, flush=True))
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,34 @@
+"""Train a model on TFRecord files, in this process:
+
+    python -m launch.train --train_data_pattern='/data/train/*' --train_dir=/tmp/model --model=LogisticModel --start_new_model
+
+on several workers, in a Ray that is started here or that this machine or job belongs to:
+
+    python -m launch.train … --strategy=multi_worker_mirrored --num_workers=2
+    python -m launch.train … --strategy=parameter_server --num_workers=2 --num_parameter_servers=1
+
+Without --start_new_model a run that was begun in train_dir is continued.
+"""
+
+from __future__ import annotations
+
+from cvd_cluster.cluster_options import ClusterOptions
+from estimators.experiment_options import ExperimentOptions, StartOptions
+from launch.flags import parse_flags, run_command
+
+
+def main() -> None:
+    """Flags -> options -> a local or a distributed run."""
+    options, start, cluster = parse_flags("launch.train", __doc__, ExperimentOptions, StartOptions, ClusterOptions)
+    if cluster.strategy == "local":
+        from estimators.local_training import train_locally
+
+        train_locally(options, start_new_model=start.start_new_model)
+    else:
+        from cvd_cluster.training_job import train_on_cluster
+
+        train_on_cluster(options, cluster, start_new_model=start.start_new_model)
+
+
+if __name__ == "__main__":
+    run_command(main)
