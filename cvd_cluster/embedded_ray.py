@@ -70,7 +70,7 @@ def _start(cpus: int, with_gpus: bool, folder: str) -> None:
     import ray
 
     try:
-        with sigterm_kept():
+        with sigterm_kept(), _fewer_processes():
             ray.init(
                 address="local",
                 num_cpus=cpus,
@@ -89,6 +89,33 @@ def _start(cpus: int, with_gpus: bool, folder: str) -> None:
             found=" ".join(str(error).split())[:500],
             change="look for what is used up: memory, /dev/shm, space in /tmp, open files (ulimit -n), processes",
         ) from error
+
+
+@contextlib.contextmanager
+def _fewer_processes() -> Iterator[None]:
+    """Lets `ray.init` start without the processes that one run on one machine never asks anything.
+
+    These are the dashboard's (it runs even with `include_dashboard=False`, and start and end wait for it), the
+    autoscaler's and the log monitor's; and the agent keeps its HTTP server shut, which a second Ray at the same address
+    would lose seconds over. Ray has settings for none of them. Without them start and end take half the time. What a
+    Ray no longer has by this name is left as it is. The price: `ray.util.state` does not answer.
+    """
+    import ray
+
+    private: Any = ray._private
+    node = private.node.Node
+    replacements: list[tuple[Any, str, Callable[..., Any]]] = [
+        (node, "start_api_server", lambda self, **options: None),
+        (node, "start_monitor", lambda self: None),
+        (node, "start_log_monitor", lambda self: None),
+        (private.utils, "get_dashboard_dependency_error", lambda: ImportError("left out on purpose")),
+    ]
+    with contextlib.ExitStack() as undo:
+        for owner, name, replacement in replacements:
+            if hasattr(owner, name):
+                undo.callback(setattr, owner, name, getattr(owner, name))
+                setattr(owner, name, replacement)
+        yield
 
 
 @contextlib.contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import psutil
+
 from cvd_cluster.cluster_options import ClusterOptions
 from cvd_cluster.placement import check_this_machine, placed
 from cvd_cluster.ray_session import ray_session, require_absolute_paths, starts_ray_here
@@ -77,7 +79,7 @@ def _run(
         roles = RoleGroup(tasks, options, plan, placement_group)
         announce(f"started {', '.join(task.name for task in tasks)}; their logs are in {options.train_dir}/logs")
         try:
-            Supervisor(roles, options, plan, announce=announce).run()
+            Supervisor(roles, options, plan, started=psutil.Process().create_time(), announce=announce).run()
         finally:
             roles.stop()
         prune(options.train_dir, keep=options.keep_checkpoint_max, keep_unevaluated=plan.eval_data is not None)

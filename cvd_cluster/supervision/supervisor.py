@@ -27,6 +27,7 @@ class Supervisor:
       group: the roles.
       options: of the run.
       plan: what all tasks share.
+      started: seconds since the epoch, when the command began.
       announce: called with each line for people: the chief's as they are, the others' with the role's name.
       sleep: between two polls.
     """
@@ -37,11 +38,12 @@ class Supervisor:
         options: ExperimentOptions,
         plan: TrainingPlan,
         *,
+        started: float,
         announce: Callable[[str], None] = print,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._group, self._options, self._plan = group, options, plan
-        self._announce, self._sleep = announce, sleep
+        self._started, self._announce, self._sleep = started, announce, sleep
         self._logs = os.path.join(options.train_dir, "logs")
         self._trouble_since: float | None = None
         self._evaluator_told = False
@@ -54,7 +56,8 @@ class Supervisor:
         """
         self._until(self._training_ended)
         deadline = time.monotonic() + _LAST_STEP_SECS
-        self._until(lambda snapshot: self._workers_ended(snapshot) or time.monotonic() > deadline)
+        snapshot = self._until(lambda snapshot: self._workers_ended(snapshot) or time.monotonic() > deadline)
+        self._announce("steps made: " + "; ".join(map(self._steps_of, snapshot.of_role("chief", "worker"))))
         write_run_state(self._options.train_dir, RunState.EVALUATING, self._plan.max_steps)
         snapshot = self._until(self._evaluation_ended)
         self._check_evaluation(snapshot)
@@ -79,6 +82,12 @@ class Supervisor:
                 raise verdict.error_of(troubled, self._logs)
         self._tell_evaluator_trouble(snapshot)
         return False
+
+    def _steps_of(self, status: RoleStatus) -> str:
+        first = ""
+        if status.first_step_time is not None:
+            first = f", the first {status.first_step_time - self._started:.1f} s after the command began"
+        return f"{status.name} {status.local_steps}{first}"
 
     def _workers_ended(self, snapshot: GroupSnapshot) -> bool:
         return all(status.phase.is_terminal for status in snapshot.of_role("chief", "worker"))

@@ -37,18 +37,31 @@ _SPLINE = 0.5 * np.concatenate(
 
 def ellipse(x: float, y: float, radius_x: float, radius_y: float, tilt: float = 0.0) -> Points:
     """The outline of an ellipse around (x, y), turned by `tilt` radians: [28, 2]."""
-    outline = _CIRCLE * (radius_x, radius_y)
+    outline: Points = _CIRCLE * (radius_x, radius_y)
     if tilt:
         cos, sin = np.cos(tilt), np.sin(tilt)
         outline = outline @ np.array([[cos, sin], [-sin, cos]])
-    return outline + (x, y)
+    outline += (x, y)
+    return outline
 
 
 def rounded(*corners: tuple[float, float]) -> Points:
     """A smooth closed outline through K corners: [6 K, 2]."""
-    points = np.array(corners)
-    neighbours = np.stack([np.roll(points, shift, axis=0) for shift in (1, 0, -1, -2)])  # [4, K, 2]
-    return np.einsum("sn,nkd->ksd", _SPLINE, neighbours).reshape(-1, 2)
+    order = np.arange(len(corners)) + np.array([[-1], [0], [1], [2]])
+    neighbours = np.array(corners)[order % len(corners)]  # [4, K, 2]
+    outline: Points = np.einsum("sn,nkd->ksd", _SPLINE, neighbours).reshape(-1, 2)
+    return outline
+
+
+def symmetric(*right_half: tuple[float, float]) -> Points:
+    """A smooth closed outline through K corners on the right and their mirror images: [12 K, 2]."""
+    return rounded(*right_half, *((-x, y) for x, y in reversed(right_half)))
+
+
+def clipped_colour(channels: npt.NDArray[Any]) -> Colour:
+    """A colour out of three numbers, each brought into 8 … 247."""
+    red, green, blue = (int(channel) for channel in channels.clip(8, 247))
+    return red, green, blue
 
 
 @dataclass(frozen=True, kw_only=True)

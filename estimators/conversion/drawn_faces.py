@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from estimators.conversion.drawing_canvas import Canvas, Colour, Points, ellipse, rounded
+from estimators.conversion.drawing_canvas import Canvas, Colour, clipped_colour, ellipse, rounded, symmetric
 
 _FURS: tuple[Colour, ...] = (
     (214, 138, 66),  # ginger
@@ -29,8 +29,7 @@ _DOG_EYES: tuple[Colour, ...] = ((84, 52, 30), (58, 38, 26), (140, 92, 44), (126
 
 def mixed(first: Colour, second: Colour, share: float) -> Colour:
     """The colour `share` of the way from `first` to `second`."""
-    red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
-    return red, green, blue
+    return clipped_colour(np.array(first) * (1 - share) + np.array(second) * share)
 
 
 class _Coat:
@@ -39,15 +38,11 @@ class _Coat:
     def __init__(self, rng: np.random.Generator) -> None:
         base = _FURS[rng.integers(len(_FURS))]
         tint = rng.integers(-10, 11, size=3)
-        self.fur: Colour = tuple(int(np.clip(b + t, 10, 245)) for b, t in zip(base, tint, strict=True))  # type: ignore[assignment]
+        self.fur = clipped_colour(base + tint)
         dark_coat = sum(self.fur) < 240
         self.marking = mixed(self.fur, (150, 140, 130) if dark_coat else (40, 30, 26), rng.uniform(0.25, 0.55))
         self.shade = mixed(self.fur, (0, 0, 0), rng.uniform(0.12, 0.28))
         self.pale = mixed(self.fur, (250, 244, 236), rng.uniform(0.25, 0.85))
-
-
-def _mirrored(outline: Points) -> tuple[Points, Points]:
-    return outline * (-1.0, 1.0), outline
 
 
 def _draw_body(canvas: Canvas, rng: np.random.Generator, coat: _Coat) -> None:
@@ -56,8 +51,7 @@ def _draw_body(canvas: Canvas, rng: np.random.Generator, coat: _Coat) -> None:
     if rng.random() < 0.5:
         canvas.fill(ellipse(lean, 1.75, 0.5, 0.8), coat.pale)
     if rng.random() < 0.3:
-        collar = tuple(int(c) for c in rng.integers(20, 230, size=3))
-        canvas.stroke(ellipse(lean / 3, 0.75, 0.72, 0.4)[1:14], collar, 0.13)  # type: ignore[arg-type]
+        canvas.stroke(ellipse(lean / 3, 0.75, 0.72, 0.4)[1:14], clipped_colour(rng.integers(20, 230, size=3)), 0.13)
 
 
 def _draw_patch(canvas: Canvas, rng: np.random.Generator, coat: _Coat) -> None:
@@ -78,7 +72,7 @@ def _draw_markings(canvas: Canvas, rng: np.random.Generator, coat: _Coat, *, str
     if rng.random() < stripes:
         _draw_forehead_stripes(canvas, rng, coat)
     if rng.random() < 0.3:  # a blaze from the forehead to the nose
-        canvas.fill(rounded((-0.09, -0.85), (0.09, -0.85), (0.16, 0.3), (-0.16, 0.3)), coat.pale, on_face=True)
+        canvas.fill(symmetric((0.09, -0.85), (0.16, 0.3)), coat.pale, on_face=True)
 
 
 def _draw_upright_ears(canvas: Canvas, rng: np.random.Generator, coat: _Coat, height: float, *, pink: bool) -> None:
@@ -93,8 +87,8 @@ def _draw_upright_ears(canvas: Canvas, rng: np.random.Generator, coat: _Coat, he
 def _draw_folded_ears(canvas: Canvas, rng: np.random.Generator, coat: _Coat) -> None:
     fold = rng.uniform(0.9, 1.1)
     ear = rounded((0.25, -0.86 * fold), (0.72, -0.95 * fold), (0.98, -0.5), (0.62, -0.52 * fold))
-    for outline in _mirrored(ear):
-        canvas.fill(outline, coat.shade)
+    for side in (-1.0, 1.0):
+        canvas.fill(ear * (side, 1.0), coat.shade)
 
 
 def _draw_floppy_ears(canvas: Canvas, rng: np.random.Generator, colour: Colour) -> None:

@@ -16,7 +16,7 @@ _DRAW_FACE = (draw_cat, draw_dog)
 
 def _picture_size(rng: np.random.Generator) -> tuple[int, int]:
     """Width and height in pixels, 200 to 500 each: landscape, portrait and square."""
-    long_side, aspect = rng.integers(240, 421), rng.uniform(0.7, 1.0)
+    long_side, aspect = rng.integers(220, 421), rng.uniform(0.7, 1.0)
     short_side = max(200, round(long_side * aspect))
     landscape = rng.random() < 0.6
     return (int(long_side), short_side) if landscape else (short_side, int(long_side))

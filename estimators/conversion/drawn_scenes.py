@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
-from estimators.conversion.drawing_canvas import SUPERSAMPLING, Colour
+from estimators.conversion.drawing_canvas import SUPERSAMPLING, Colour, clipped_colour
 
 _Painter = Callable[[Image.Image, np.random.Generator], None]
 
@@ -16,8 +16,7 @@ def random_colour(rng: np.random.Generator) -> Colour:
     """Any colour, the loudest ones left out."""
     channels = rng.integers(24, 232, size=3)
     grey, fade = channels.mean(), rng.uniform(0.2, 0.8)
-    red, green, blue = (int(channel + (grey - channel) * fade) for channel in channels)
-    return red, green, blue
+    return clipped_colour(channels + (grey - channels) * fade)
 
 
 def _paint_wall_and_floor(picture: Image.Image, rng: np.random.Generator) -> None:

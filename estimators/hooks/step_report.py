@@ -48,6 +48,9 @@ class StepReportHook(tf.estimator.SessionRunHook):  # type: ignore[misc]
         self._tensors, self._every, self._examples_per_step = tensors, every_n_steps, examples_per_step
         self._train_dir, self._line = train_dir, line
         self._step = 0
+        self._stride = (
+            1  # how far global_step went in the last run of this replica; more than 1 if others go on by themselves
+        )
         self._reported_step: int | None = None
         self._reported_at = 0.0
 
@@ -69,7 +72,7 @@ class StepReportHook(tf.estimator.SessionRunHook):  # type: ignore[misc]
     def before_run(self, run_context: Any) -> Any:
         """Asks for the step, and for the tensors if the coming step is to be reported."""
         wanted: dict[str, Any] = {"step": self._global_step}
-        if self._due(self._step + 1):
+        if self._due(self._step + self._stride):
             wanted["tensors"] = (
                 self._tensors.predictions,
                 self._tensors.labels,
@@ -82,7 +85,9 @@ class StepReportHook(tf.estimator.SessionRunHook):  # type: ignore[misc]
         """Reports, if the step just made is due."""
         # The step is fetched beside the train op and may be of before or after it. This replica alone made one step,
         # so the larger of the two is exact where replicas go in step; near a report it is read again for the others.
+        before = self._step
         self._step = max(self._step + 1, int(run_values.results["step"]))
+        self._stride = self._step - before
         if "tensors" not in run_values.results:
             return
         self._step = int(run_context.session.run(self._global_step))

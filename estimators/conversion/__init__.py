@@ -1,0 +1,1 @@
+"""Pictures -> TFRecord shards, without TensorFlow."""

@@ -1,0 +1,57 @@
+"""Draws a whole data set into a new folder."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import os
+from collections.abc import Mapping
+
+from estimators.conversion.drawn_pictures import draw_picture
+from estimators.conversion.new_folder import new_folder
+from estimators.conversion.ordered_processes import map_in_order
+from estimators.conversion.progress import shown
+from estimators.conversion.shard_writer import write_split
+from estimators.conversion.splits import PlannedPicture, plan_splits
+from estimators.conversion.synthetic_options import SyntheticOptions
+from estimators.record_schema import serialize_example
+
+# Fewer pictures than this do not make up for the start of another process.
+_PICTURES_PER_PROCESS = 100
+
+
+def _drawn_record(picture: PlannedPicture, *, seed: int) -> bytes:
+    encoded = draw_picture(seed, picture.index, picture.label)
+    return serialize_example(encoded, picture.image_id, picture.label if picture.labelled else None)
+
+
+def _suitable_processes(num_pictures: int) -> int:
+    return max(1, min(len(os.sched_getaffinity(0)), num_pictures // _PICTURES_PER_PROCESS))
+
+
+def write_synthetic_data_set(options: SyntheticOptions, num_processes: int | None = None) -> Mapping[str, int]:
+    """Writes `options.output`, whole or not at all; equal options give equal bytes.
+
+    Args:
+      options: what to draw, and where to.
+      num_processes: how many processes draw; None takes as many as are worth it. The bytes do not depend on it.
+
+    Returns:
+      How many pictures each split holds.
+
+    Raises:
+      UserError: the output folder is taken or cannot be written, or a split would be empty.
+    """
+    splits = plan_splits(options)
+    num_processes = num_processes or _suitable_processes(options.synthetic)
+    draw = functools.partial(_drawn_record, seed=options.seed)
+    pictures = itertools.chain.from_iterable(splits.values())
+    with (
+        new_folder(options.output) as staging,
+        contextlib.closing(map_in_order(draw, pictures, num_processes)) as drawn,
+        contextlib.closing(shown(drawn, options.synthetic, "pictures drawn")) as records,
+    ):
+        for split, planned in splits.items():
+            write_split(staging, split, records, len(planned), options.num_shards)
+    return {split: len(planned) for split, planned in splits.items()}

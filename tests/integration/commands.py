@@ -1,0 +1,91 @@
+"""Runs the commands as a user does, and finds what they leave behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+_MARK = "CVD_TEST_COMMAND"
+_ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that ended."""
+
+    code: int
+    output: str
+    mark: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.output.splitlines()
+
+    def left_behind(self, patience: float = 10.0) -> list[str]:
+        """Command lines of processes that it started and that live on, after a moment of patience."""
+        until = time.monotonic() + patience
+        while (found := _processes_with(self.mark)) and time.monotonic() < until:
+            time.sleep(0.2)
+        return found
+
+
+def run_command(
+    module: str,
+    *flags: str,
+    timeout: float = 180.0,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Finished:
+    """`python -m module flags…`, with stdout and stderr together; all it started is ended if it takes too long."""
+    mark = uuid.uuid4().hex
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *flags],
+        env=command_environment(mark, env),
+        cwd=cwd or _ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        end_processes_with(mark)
+        output, _ = process.communicate()
+        raise AssertionError(f"{module} did not end within {timeout} s:\n{output[-4000:]}") from None
+    return Finished(process.returncode, output, mark)
+
+
+def command_environment(mark: str, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This environment with a mark that all descendants inherit, and without a Ray to join."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "TF_CONFIG"))}
+    return {**kept, "PYTHONPATH": str(_ROOT), _MARK: mark, **(extra or {})}
+
+
+def _processes_with(mark: str) -> list[str]:
+    return [" ".join(process.cmdline())[:200] for process in _marked(mark)]
+
+
+def end_processes_with(mark: str) -> None:
+    """Ends all that carry the mark, by process id."""
+    for process in _marked(mark):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def _marked(mark: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.status() != psutil.STATUS_ZOMBIE and process.environ().get(_MARK) == mark:
+                found.append(process)
+    return found

@@ -1,0 +1,151 @@
+"""Each strategy trains for real: processes, TensorFlow servers, Ray, photos."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.integration.commands import Finished, run_command
+
+STRATEGIES = {
+    "local": (),
+    "parameter_server": ("--strategy=parameter_server", "--num_workers=2", "--num_parameter_servers=1"),
+    "multi_worker_mirrored": ("--strategy=multi_worker_mirrored", "--num_workers=2"),
+}
+TRAINING_LINE = re.compile(
+    r"training step \d+ \| Loss: \d+\.\d\d Examples/sec: \d+\.\d\d \| Hit@1: \d\.\d\d PERR: \d\.\d\d GAP: \d\.\d\d"
+)
+EVAL_LINE = re.compile(
+    r"(\[evaluator-0\] )?examples_processed: 300 \| global_step \d+ \| Batch Hit@1: \d\.\d{3} \| Batch PERR: \d\.\d{3} \| "
+    r"Batch Loss: \d+\.\d{3} \| Examples_per_sec: \d+\.\d{3}"
+)
+
+
+def _train(photos: Path, train_dir: Path, *flags: str, **kwargs: object) -> Finished:
+    data = photos / "catsvsdogs"
+    return run_command(
+        "launch.train",
+        f"--train_data_pattern={data}/train/*",
+        f"--train_dir={train_dir}",
+        "--model=CnnModel",
+        "--batch_size=64",
+        *flags,
+        **kwargs,  # type: ignore[arg-type]
+    )
+
+
+def _metrics(train_dir: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (train_dir / "eval" / "metrics.jsonl").read_text().splitlines()]
+
+
+def _logs(train_dir: Path) -> str:
+    return "\n".join(f"=== {path.name}\n{path.read_text()[-2000:]}" for path in sorted(train_dir.glob("logs/*")))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_strategy_trains_evaluates_exports_and_leaves_nothing(strategy: str, photos: Path, tmp_path: Path) -> None:
+    train_dir = tmp_path / "run"
+    done = _train(
+        photos,
+        train_dir,
+        f"--eval_data_pattern={photos}/catsvsdogs/validation/*",
+        "--max_steps=40",
+        "--save_checkpoints_steps=15",
+        "--keep_checkpoint_max=1",
+        "--export_model_steps=30",
+        "--start_new_model",
+        *STRATEGIES[strategy],
+    )
+    told = f"{done.output}\n{_logs(train_dir)}"
+    assert done.code == 0, told
+    assert "Traceback" not in done.output, told
+
+    training_lines = [line for line in done.lines if line.startswith("training step")]
+    assert len(training_lines) >= 3, told
+    assert all(TRAINING_LINE.fullmatch(line) for line in training_lines), told
+    assert any(EVAL_LINE.fullmatch(line) for line in done.lines), told
+
+    # Asynchronous workers pass the last step by up to num_workers - 1.
+    last = max(row["global_step"] for row in _metrics(train_dir))
+    assert last == 40 or (strategy == "parameter_server" and 40 <= last <= 41), told
+    steps = [row["global_step"] for row in _metrics(train_dir)]
+    assert steps == sorted(set(steps)) and len(steps) >= 4, "each checkpoint is evaluated once, oldest first"
+    assert all(row["examples"] == 300 for row in _metrics(train_dir))
+
+    exports = sorted(path.name for path in (train_dir / "export").iterdir())
+    assert f"step_{last:.0f}" in exports and len(exports) == 2, exports
+    assert [path.name for path in train_dir.glob("*.index")] == [f"model.ckpt-{last:.0f}.index"], "keep_checkpoint_max=1"
+    assert json.loads((train_dir / "run_state.json").read_text())["state"] == "SUCCEEDED"
+    assert not list(train_dir.glob("tmp*")), "workers that are not the chief write elsewhere"
+    assert list(train_dir.glob("events.out.tfevents.*")) and list((train_dir / "eval").glob("events.out.tfevents.*"))
+
+    if strategy != "local":
+        (summary,) = [line for line in done.lines if line.startswith("steps made: ")]
+        made = {name: int(steps) for name, steps in re.findall(r"(chief-0|worker-0) (\d+)", summary)}
+        assert set(made) == {"chief-0", "worker-0"}
+        if strategy == "multi_worker_mirrored":
+            assert made == {"chief-0": 40, "worker-0": 40}
+        else:
+            assert min(made.values()) > 0 and sum(made.values()) >= 40, "each worker made steps"
+    assert done.left_behind() == []
+
+
+def test_training_goes_on_where_it_ended_unless_it_is_begun_anew(photos: Path, tmp_path: Path) -> None:
+    train_dir = tmp_path / "run"
+    assert _train(photos, train_dir, "--max_steps=10").code == 0
+    (train_dir / "notes.txt").write_text("mine")
+
+    resumed = _train(photos, train_dir, "--max_steps=20", "--log_every_n_steps=1")
+    assert resumed.code == 0, resumed.output
+    steps = [int(step) for step in re.findall(r"training step (\d+)", resumed.output)]
+    assert steps == list(range(11, 21))
+
+    again = _train(photos, train_dir, "--max_steps=20")
+    assert again.code == 0 and "nothing to train" in again.output
+
+    other = _train(photos, train_dir, "--max_steps=20", "--model=LogisticModel")
+    assert other.code == 2 and "holds checkpoints of another model" in other.output
+    assert sorted(path.name for path in (train_dir / "export").iterdir()) == ["step_10", "step_20"]
+
+    anew = _train(photos, train_dir, "--max_steps=5", "--model=LogisticModel", "--start_new_model")
+    assert anew.code == 0, anew.output
+    assert sorted(path.name for path in (train_dir / "export").iterdir()) == ["step_5"]
+    assert (train_dir / "notes.txt").read_text() == "mine", "what no run wrote stays"
+
+
+def test_evaluation_from_outside_sees_every_checkpoint_and_ends_with_the_run(photos: Path, tmp_path: Path) -> None:
+    train_dir = tmp_path / "run"
+    assert _train(photos, train_dir, "--max_steps=20", "--save_checkpoints_steps=10").code == 0
+    flags = (f"--train_dir={train_dir}", f"--eval_data_pattern={photos}/catsvsdogs/validation/*")
+
+    once = run_command("launch.eval", *flags, "--run_once")
+    assert once.code == 0, once.output
+    assert [row["global_step"] for row in _metrics(train_dir)] == [20]
+    rest = run_command("launch.eval", *flags)
+    assert rest.code == 0, rest.output
+    assert [row["global_step"] for row in _metrics(train_dir)] == [20, 0, 10]
+    assert re.search(r"epoch/eval number 10 \| Avg_Hit@1: \d\.\d{3} \| Avg_PERR", rest.output)
+
+
+def test_a_python_error_in_a_role_is_what_the_user_reads(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken_model.py").write_text(
+        "from estimators import BaseModel\n"
+        "class BrokenModel(BaseModel):\n"
+        "    def create_model(self, model_input, num_classes=2, is_training=True, **params):\n"
+        "        raise KeyError('the author forgot something')\n"
+    )
+    done = _train(
+        photos,
+        tmp_path / "run",
+        "--model=broken_model:BrokenModel",
+        *STRATEGIES["multi_worker_mirrored"],
+        cwd=tmp_path,
+    )
+    assert done.code == 2, done.output
+    assert "the author forgot something" in done.output
+    assert done.output.count("Traceback (most recent call last)") == 1, done.output
+    assert json.loads((tmp_path / "run" / "run_state.json").read_text())["state"] == "FAILED"
+    assert done.left_behind() == []
