@@ -19,7 +19,9 @@ from estimators.image_decoding import decode_image, to_model_input
 from estimators.readers import intact_records_of, parse_fields, records_of
 from estimators.record_schema import IMAGE_ENCODED, IMAGE_ID, IMAGE_LABEL
 from estimators.skipped_records import SkippedRecords
+from estimators.tensorflow_compat import reason_of
 
+NOTHING_LEFT = "no record is left to train on"
 _MEMORY_SHARE = 0.25  # of what is free, for all workers of a machine together
 _SHUFFLE_BYTES = 256 << 20
 
@@ -49,10 +51,14 @@ def shard_for_worker(data: DataFiles, worker_index: int, num_workers: int) -> Wo
       worker_index: 0 is the chief.
       num_workers: training replicas, the chief among them.
     """
-    if len(data.paths) >= num_workers:
-        mine = slice(worker_index, None, num_workers)
-        return WorkerShard(data.paths[mine], 1, 0, sum(data.counts[mine]))
-    return WorkerShard(data.paths, num_workers, worker_index, data.examples // num_workers)
+    # An empty file is nobody's share: a worker that got nothing else would end at once, and the others wait for it.
+    filled = [(path, count) for path, count in zip(data.paths, data.counts, strict=True) if count]
+    if len(filled) >= num_workers:
+        mine = filled[worker_index::num_workers]
+        return WorkerShard(tuple(path for path, _ in mine), 1, 0, sum(count for _, count in mine))
+    return WorkerShard(
+        tuple(path for path, _ in filled), num_workers, worker_index, len(range(worker_index, data.examples, num_workers))
+    )
 
 
 def train_input_fn(
@@ -80,7 +86,8 @@ def train_input_fn(
         elif cache == "disk":
             dataset = dataset.cache(os.path.join(scratch_dir, "decoded"))
         dataset = dataset.shuffle(_shuffle_buffer(options, shard.examples), seed=options.seed)
-        dataset = dataset.repeat().batch(options.batch_size, drop_remainder=True)
+        dataset = dataset.repeat().concatenate(_nothing_left(options))
+        dataset = dataset.batch(options.batch_size, drop_remainder=True)
         dataset = dataset.map(_to_features_and_labels).prefetch(tf.data.AUTOTUNE)
         pipeline = tf.data.Options()
         # The shard is chosen above; TensorFlow would divide it a second time.
@@ -110,6 +117,16 @@ def chosen_cache(options: ExperimentOptions, examples: int, num_workers: int) ->
     return "memory" if needed <= _MEMORY_SHARE * psutil.virtual_memory().available else "none"
 
 
+def _nothing_left(options: ExperimentOptions) -> Any:
+    """Fails when it is read, which is after `repeat()` of a dataset without any record; training would just end."""
+
+    def fail(index: Any) -> tuple[Any, Any]:
+        with tf.control_dependencies([tf.debugging.Assert(index < 0, [NOTHING_LEFT])]):
+            return tf.zeros([options.image_size, options.image_size, 3], tf.uint8), tf.identity(index)
+
+    return tf.data.Dataset.range(1).map(fail)
+
+
 def _picture_bytes(options: ExperimentOptions) -> int:
     return options.image_size * options.image_size * 3
 
@@ -131,7 +148,9 @@ def _decoded(
     if skip:
         dataset = intact_records_of(files, num_readers=options.num_readers, on_damage=skipped.add)
     else:
-        dataset = records_of(files, num_readers=options.num_readers, shuffle=shuffle, seed=options.seed)
+        # Workers that share files count the records in one order; in orders of their own they would overlap.
+        shuffle_files = shuffle and (part is None or part.every == 1)
+        dataset = records_of(files, num_readers=options.num_readers, shuffle=shuffle_files, seed=options.seed)
     if part is not None and part.every > 1:
         dataset = dataset.shard(part.every, part.offset)
     deterministic = not shuffle or options.seed is not None
@@ -140,6 +159,7 @@ def _decoded(
         dataset = dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=deterministic)
         return dataset.filter(lambda intact, pixels, label: intact).map(lambda intact, pixels, label: (pixels, label))
 
+    @tf.autograph.experimental.do_not_convert  # the conversion takes longer than all the rest of the graph
     def decode_record(serialized: Any) -> tuple[Any, Any]:
         return _decode_record(serialized, options)
 
@@ -185,9 +205,10 @@ def _describe(serialized: Any, error: Any) -> str:
     try:
         image_id = parse_fields(serialized, with_label=False)[IMAGE_ID].numpy().decode("utf-8", "replace")
     except tf.errors.OpError:
-        image_id = "a record without an id"
-    return f"{image_id}: {error.message.splitlines()[0]}"
+        image_id = ""
+    return f"{image_id or 'a record without an id'}: {reason_of(error.message)}"
 
 
+@tf.autograph.experimental.do_not_convert
 def _to_features_and_labels(pixels: Any, label: Any) -> tuple[dict[str, Any], Any]:
     return {"image": to_model_input(pixels)}, label

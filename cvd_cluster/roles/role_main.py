@@ -90,9 +90,10 @@ def _train(assignment: RoleAssignment, reporter: PipeReporter) -> None:
 
 
 def _evaluate(assignment: RoleAssignment, reporter: PipeReporter) -> None:
+    # Before TensorFlow is imported: until the first step the training roles need the processors.
+    _second_line()
     from estimators.evaluation_run import run_evaluation
 
-    _second_line()
     run_evaluation(assignment.options, line=reporter.line)
 
 
@@ -117,6 +118,8 @@ def _send_failure(reporter: PipeReporter, error: BaseException) -> None:
 
 def _is_echo(error: BaseException) -> bool:
     """True for what TensorFlow raises when a peer is gone."""
+    if "tensorflow" not in sys.modules:
+        return False  # then it is not TensorFlow's; the seconds of its import would only delay the message
     import tensorflow as tf
 
     return isinstance(error, (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError))

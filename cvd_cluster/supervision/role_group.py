@@ -40,7 +40,7 @@ class GroupSnapshot:
 
 
 class RoleGroup:
-    """The actors of a run's tasks.
+    """The actors of a run's tasks. All but the evaluator begin at once.
 
     Args:
       tasks: in the order of the placement group's bundles.
@@ -74,7 +74,13 @@ class RoleGroup:
         try:
             calls = [handle.address.remote() for handle in self._actors.values()]
             addresses = dict(zip(self._actors, ray.get(calls, timeout=_START_SECS), strict=True))
-            ray.get([handle.start.remote(tf_config_for(task, addresses)) for task, handle in self._actors.items()])
+            ray.get(
+                [
+                    handle.start.remote(tf_config_for(task, addresses))
+                    for task, handle in self._actors.items()
+                    if task.role != "evaluator"
+                ]
+            )
         except (ray.exceptions.RayError, ray.exceptions.GetTimeoutError) as error:
             self.stop()
             raise InfrastructureError(
@@ -83,6 +89,12 @@ class RoleGroup:
                 found=str(error).strip().splitlines()[-1],
                 change="see the logs of Ray on the node, or try again",
             ) from error
+
+    def start_evaluator(self) -> None:
+        """Lets the evaluator begin, if there is one; the other roles begin by themselves."""
+        for task, handle in self._actors.items():
+            if task.role == "evaluator":
+                handle.start.remote({})
 
     def poll(self) -> GroupSnapshot:
         """One snapshot of all roles. An actor that does not answer, since it is gone, is a lost role."""

@@ -47,6 +47,7 @@ class Supervisor:
         self._logs = os.path.join(options.train_dir, "logs")
         self._trouble_since: float | None = None
         self._evaluator_told = False
+        self._evaluator_started = False
 
     def run(self) -> GroupSnapshot:
         """Returns the last snapshot, once the last step is saved, exported and evaluated.
@@ -67,6 +68,7 @@ class Supervisor:
         while True:
             snapshot = self._group.poll()
             self._print_lines(snapshot)
+            self._start_evaluator_when_due(snapshot)
             if reached(snapshot):
                 return snapshot
             self._sleep(_POLL_SECS)
@@ -94,6 +96,13 @@ class Supervisor:
 
     def _evaluation_ended(self, snapshot: GroupSnapshot) -> bool:
         return all(status.phase.is_terminal for status in snapshot.of_role("evaluator"))
+
+    def _start_evaluator_when_due(self, snapshot: GroupSnapshot) -> None:
+        """Once the chief made a step there is a checkpoint to look at, and start-up no longer needs all processors."""
+        training = any(chief.first_step_time is not None for chief in snapshot.of_role("chief"))
+        if not self._evaluator_started and (training or verdict.training_is_over(snapshot)):
+            self._evaluator_started = True
+            self._group.start_evaluator()
 
     def _evaluator_error(self, evaluator: RoleStatus) -> HarnessError | None:
         if evaluator.phase in (RolePhase.FAILED, RolePhase.LOST):

@@ -43,5 +43,8 @@ def checkpoint_hook(folder: str, *, every_steps: int, saved: Callable[[int, bool
     """
     os.makedirs(folder, exist_ok=True) if "://" not in folder else tf.io.gfile.makedirs(folder)
     return tf.estimator.CheckpointSaverHook(
-        folder, save_steps=every_steps, listeners=[AfterCheckpoint(saved)] if saved else None
+        folder,
+        save_steps=every_steps,
+        listeners=[AfterCheckpoint(saved)] if saved else None,
+        save_graph_def=False,  # experiment.json says how to build the graph; writing it takes longer than the variables
     )
