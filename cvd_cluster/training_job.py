@@ -8,7 +8,7 @@ import psutil
 
 from cvd_cluster.cluster_options import ClusterOptions
 from cvd_cluster.placement import check_this_machine, placed
-from cvd_cluster.ray_session import ray_session, require_absolute_paths, starts_ray_here
+from cvd_cluster.ray_session import ray_session, starts_ray_here
 from cvd_cluster.topology import Task, make_topology
 from estimators import train_dir
 from estimators.checkpoints import prune
@@ -40,9 +40,6 @@ def train_on_cluster(
     Raises:
       HarnessError: with a message for people.
     """
-    require_absolute_paths(
-        {name: getattr(options, name) for name in ("train_dir", "train_data_pattern", "eval_data_pattern")}
-    )
     plan = prepare_run(
         options,
         strategy=cluster.strategy,  # type: ignore[arg-type]

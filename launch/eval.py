@@ -8,6 +8,7 @@ is evaluated, or after one look with --run_once. Results: train_dir/eval/metrics
 
 from __future__ import annotations
 
+from cvd_cluster.ray_session import require_absolute_paths
 from estimators.evaluation_run import EvaluationOptions, evaluate_train_dir
 from launch.flags import parse_flags, run_command
 
@@ -15,6 +16,7 @@ from launch.flags import parse_flags, run_command
 def main() -> None:
     """Flags -> options -> evaluation."""
     (options,) = parse_flags("launch.eval", __doc__, EvaluationOptions)
+    require_absolute_paths({name: getattr(options, name) for name in ("train_dir", "eval_data_pattern")})
     evaluate_train_dir(options, line=lambda text: print(text, flush=True))
 
 

@@ -13,6 +13,7 @@ Without --start_new_model a run that was begun in train_dir is continued.
 from __future__ import annotations
 
 from cvd_cluster.cluster_options import ClusterOptions
+from cvd_cluster.ray_session import require_absolute_paths
 from estimators.experiment_options import ExperimentOptions, StartOptions
 from launch.flags import parse_flags, run_command
 
@@ -20,6 +21,9 @@ from launch.flags import parse_flags, run_command
 def main() -> None:
     """Flags -> options -> a local or a distributed run."""
     options, start, cluster = parse_flags("launch.train", __doc__, ExperimentOptions, StartOptions, ClusterOptions)
+    require_absolute_paths(
+        {name: getattr(options, name) for name in ("train_dir", "train_data_pattern", "eval_data_pattern")}
+    )
     if cluster.strategy == "local":
         from estimators.local_training import train_locally
 

@@ -101,7 +101,8 @@ class StepReportHook(tf.estimator.SessionRunHook):  # type: ignore[misc]
         speed = examples / max(now - self._reported_at, 1e-9)
         hit_at_one, perr, gap = batch_metrics(predictions, labels)
         self._line(
-            f"training step {self._step} | Loss: {loss:.2f} Examples/sec: {speed:.2f} | "
+            # + 0.0 turns a rounded -0.0 into 0.0.
+            f"training step {self._step} | Loss: {round(float(loss), 2) + 0.0:.2f} Examples/sec: {speed:.2f} | "
             f"Hit@1: {hit_at_one:.2f} PERR: {perr:.2f} GAP: {gap:.2f}"
         )
         scalars = {

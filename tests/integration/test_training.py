@@ -77,7 +77,9 @@ def test_a_strategy_trains_evaluates_exports_and_leaves_nothing(strategy: str, p
 
     exports = sorted(path.name for path in (train_dir / "export").iterdir())
     assert f"step_{last:.0f}" in exports and len(exports) == 2, exports
-    assert [path.name for path in train_dir.glob("*.index")] == [f"model.ckpt-{last:.0f}.index"], "keep_checkpoint_max=1"
+    assert [path.name for path in train_dir.glob("*.index")] == [f"model.ckpt-{last:.0f}.index"], (
+        "keep_checkpoint_max=1"
+    )
     assert json.loads((train_dir / "run_state.json").read_text())["state"] == "SUCCEEDED"
     assert not list(train_dir.glob("tmp*")), "workers that are not the chief write elsewhere"
     assert list(train_dir.glob("events.out.tfevents.*")) and list((train_dir / "eval").glob("events.out.tfevents.*"))

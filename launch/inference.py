@@ -1,0 +1,24 @@
+"""Predict photos in TFRecord files and write one submission CSV:
+
+    python -m launch.inference --train_dir=/tmp/model --input_data_pattern='/data/test/*' --output_file=submission.csv
+
+with the newest model that training exported to train_dir. The files are read and the photos predicted in parallel, in a
+Ray that is started here or that this machine or job belongs to.
+"""
+
+from __future__ import annotations
+
+from cvd_cluster.prediction.prediction_options import PredictionOptions
+from launch.flags import parse_flags, run_command
+
+
+def main() -> None:
+    """Flags -> options -> one prediction run."""
+    (options,) = parse_flags("launch.inference", __doc__, PredictionOptions)
+    from cvd_cluster.prediction.prediction_job import run_prediction
+
+    run_prediction(options)
+
+
+if __name__ == "__main__":
+    run_command(main)

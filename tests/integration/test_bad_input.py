@@ -1,0 +1,165 @@
+"""Each mistake gets one clear message, no traceback, an exit code that is not 0, and nothing is written or lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from estimators.record_schema import serialize_example
+from tests.integration.commands import Finished, run_command
+from tests.integration.shards import good_records, jpeg, write_shard
+
+CLUSTER = ("--strategy=multi_worker_mirrored", "--num_workers=2")
+
+
+def _no_tfrecord(folder: Path) -> None:
+    (folder / "train-1").write_text("id,label\n1.jpg,0\n" * 100)
+
+
+def _no_label(folder: Path) -> None:
+    write_shard(folder / "train-1", [serialize_example(jpeg(1), "unlabelled.jpg")])
+
+
+def _no_picture(folder: Path) -> None:
+    write_shard(folder / "train-1", [serialize_example(b"\xff\xd8\xff not a picture", "broken.jpg", 1)])
+
+
+def _label_outside(folder: Path) -> None:
+    write_shard(folder / "train-1", [serialize_example(jpeg(1), "seven.jpg", 7)])
+
+
+def _cut_short(folder: Path) -> None:
+    path = write_shard(folder / "train-1", good_records(4))
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def _nothing(folder: Path) -> None:
+    pass
+
+
+DATA_MISTAKES: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
+    "a file that is no TFRecord": (_no_tfrecord, ("train-1", "at byte 0")),
+    "a record without a label": (_no_label, ("train-1", "unlabelled.jpg", "image/class/label")),
+    "a picture that does not decode": (_no_picture, ("train-1", "broken.jpg", "does not decode")),
+    "a label outside the classes": (_label_outside, ("seven.jpg", "--num_classes")),
+    "a file cut short": (_cut_short, ("train-1", "cut short")),
+}
+
+FLAG_MISTAKES: dict[str, tuple[tuple[str, ...], tuple[str, ...], int]] = {
+    "no file matches": (
+        ("--train_data_pattern=/nowhere/*",),
+        ("No file matches", "/nowhere", "--train_data_pattern"),
+        2,
+    ),
+    "an empty pattern": (("--train_data_pattern=",), ("--train_data_pattern is empty",), 2),
+    "no evaluation file matches": (("--eval_data_pattern=/nowhere/*",), ("--eval_data_pattern",), 2),
+    "an unknown model": (("--model=Logistic",), ("No model 'Logistic'", "CnnModel", "LogisticModel", "--model"), 2),
+    "an unknown loss": (("--label_loss=Foo",), ("No label loss 'Foo'", "CrossEntropyLoss", "--label_loss"), 2),
+    "a module that is not there": (("--model=nowhere:Model",), ("No module 'nowhere'", "--model"), 2),
+    "a class that is no model": (("--model=json:JSONDecoder",), ("not a BaseModel", "estimators.BaseModel"), 2),
+    "a flag that is not there": (("--modle=CnnModel",), ("--modle",), 2),
+    "a batch of nothing": (("--batch_size=0",), ("--batch_size", "at least 1"), 2),
+    "workers in one process": (("--num_workers=2",), ("--strategy=local", "--strategy=multi_worker_mirrored"), 2),
+    "no parameter server": (("--strategy=parameter_server",), ("--num_parameter_servers",), 2),
+    "more CPUs than there are": ((*CLUSTER, "--cpus_per_worker=1000"), ("1000", "--cpus_per_worker", "chief-0"), 4),
+    "GPUs that are not there": ((*CLUSTER, "--gpus_per_worker=99"), ("99 GPUs", "--gpus_per_worker"), 4),
+    "a cluster that is not there": (CLUSTER, ("RAY_ADDRESS=127.0.0.2:1",), 2),
+}
+
+
+def _train(folder: Path, *flags: str, env: dict[str, str] | None = None) -> Finished:
+    # The flags of a test come last: the last of two equal flags counts.
+    return run_command(
+        "launch.train",
+        f"--train_data_pattern={folder}/train-*",
+        f"--train_dir={folder}/run",
+        "--batch_size=4",
+        "--max_steps=30",
+        "--image_size=16",
+        "--save_checkpoints_steps=5",
+        *flags,
+        env=env,
+    )
+
+
+def _assert_told(output: str, wanted: tuple[str, ...]) -> None:
+    assert "Traceback" not in output, output
+    assert output.count("error: ") == 1, output
+    for text in wanted:
+        assert text in output, (text, output)
+
+
+@pytest.mark.parametrize("mistake", DATA_MISTAKES)
+@pytest.mark.parametrize("strategy", [(), CLUSTER], ids=["local", "cluster"])
+def test_a_damaged_data_set_is_told_before_anything_is_written(
+    mistake: str, strategy: tuple[str, ...], tmp_path: Path
+) -> None:
+    write_shard(tmp_path / "train-0", good_records(8))
+    make, wanted = DATA_MISTAKES[mistake]
+    make(tmp_path)
+    done = _train(tmp_path, *strategy)
+    assert done.code == 2
+    _assert_told(done.output, wanted)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("mistake", FLAG_MISTAKES)
+def test_a_wrong_flag_is_told_before_anything_is_written(mistake: str, tmp_path: Path) -> None:
+    write_shard(tmp_path / "train-0", good_records(8))
+    flags, wanted, code = FLAG_MISTAKES[mistake]
+    env = {"RAY_ADDRESS": "127.0.0.2:1"} if mistake == "a cluster that is not there" else None
+    done = _train(tmp_path, *flags, env=env)
+    assert done.code == code, done.output
+    _assert_told(done.output, wanted)
+    assert not (tmp_path / "run").exists()
+
+
+def test_start_new_model_leaves_a_folder_alone_that_is_no_training_folder(tmp_path: Path) -> None:
+    write_shard(tmp_path / "train-0", good_records(8))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("three years")
+    done = _train(tmp_path, "--start_new_model")
+    assert done.code == 2
+    _assert_told(done.output, ("--start_new_model", "nothing was deleted", "thesis.txt"))
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.txt"]
+
+
+def _shards_with_damage_in_the_middle(folder: Path) -> None:
+    bad = [
+        serialize_example(b"\xff\xd8\xff nothing", "undecodable.jpg", 1),
+        serialize_example(jpeg(3), "unlabelled.jpg"),
+        serialize_example(jpeg(3), "seven.jpg", 7),
+    ]
+    write_shard(folder / "train-0", [*good_records(12), *bad, *good_records(12)])
+    damaged = write_shard(folder / "train-1", good_records(10))
+    data = bytearray(damaged.read_bytes())
+    data[len(data) // 2] ^= 0xFF  # in the data of the fifth or sixth record
+    damaged.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("strategy", [(), CLUSTER], ids=["local", "cluster"])
+def test_damage_met_later_ends_the_run_with_the_same_message_and_keeps_checkpoints(
+    strategy: tuple[str, ...], tmp_path: Path
+) -> None:
+    bad = serialize_example(b"\xff\xd8\xff nothing", "undecodable.jpg", 1)
+    for name in ("train-0", "train-1"):
+        write_shard(tmp_path / name, [*good_records(400), bad])
+    # Read as they come, so that steps are made before the damage is met.
+    done = _train(tmp_path, "--cache=none", "--max_steps=500", *strategy)
+    assert done.code == 2, done.output
+    _assert_told(done.output, ("undecodable.jpg", "does not decode", "--on_bad_record=skip"))
+    assert done.left_behind() == []
+    assert list((tmp_path / "run").glob("model.ckpt-*.index")), "the checkpoints stay"
+
+
+@pytest.mark.parametrize("strategy", [(), CLUSTER], ids=["local", "cluster"])
+def test_bad_records_are_skipped_and_counted_if_asked_for(strategy: tuple[str, ...], tmp_path: Path) -> None:
+    _shards_with_damage_in_the_middle(tmp_path)
+    done = _train(tmp_path, "--on_bad_record=skip", *strategy)
+    assert done.code == 0, done.output
+    for name in ("undecodable.jpg", "unlabelled.jpg", "seven.jpg", "train-1"):
+        assert any("skipped a bad record" in line and name in line for line in done.lines), done.output
+    assert "bad records skipped: " in done.output
+    assert (tmp_path / "run" / "export" / "step_30").is_dir()

@@ -1,0 +1,116 @@
+"""The same command as a job on a cluster that `ray start` and `ray job submit` know."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.commands import command_environment, end_processes_with, run_command
+
+_ROOT = Path(__file__).parents[2]
+_RAY = str(Path(sys.executable).with_name("ray"))
+_ADDRESS = "127.0.0.2"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_ADDRESS, 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """`ray start --head`, as a person types it; yields the environment in which its address and token are known."""
+    mark, gcs, dashboard = uuid.uuid4().hex, _free_port(), _free_port()
+    env = command_environment(
+        mark,
+        {
+            # The job runs the first python on the PATH of `ray start`.
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_USAGE_STATS_ENABLED": "0",
+        },
+    )
+    # Not pytest's long folder: a Unix socket's path has at most 107 bytes.
+    folder = Path("/tmp") / f"cvd-{mark[:8]}"
+    command = [
+        _RAY, "start", "--head", f"--node-ip-address={_ADDRESS}", f"--port={gcs}", f"--dashboard-host={_ADDRESS}",
+        f"--dashboard-port={dashboard}", f"--temp-dir={folder}", "--num-cpus=4",
+        # Away from the ports that the system gives out, of which two are taken above.
+        "--min-worker-port=10002", "--max-worker-port=19999",
+    ]  # fmt: skip
+    started = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+    try:
+        assert started.returncode == 0, started.stdout + started.stderr
+        yield {**env, "RAY_ADDRESS": f"http://{_ADDRESS}:{dashboard}", "GCS": f"{_ADDRESS}:{gcs}"}
+    finally:
+        end_processes_with(mark)
+        subprocess.run(["rm", "-rf", str(folder)], check=True)
+
+
+def _submit(cluster: dict[str, str], *flags: str) -> subprocess.CompletedProcess[str]:
+    command = [_RAY, "job", "submit", "--working-dir", ".", "--", "python", "-m", "launch.train", *flags]
+    until = time.monotonic() + 60
+    while True:
+        done = subprocess.run(command, env=cluster, cwd=_ROOT, capture_output=True, text=True, timeout=240, check=False)
+        # The job server comes up a few seconds after `ray start` returned.
+        if "Failed to connect" not in done.stdout + done.stderr or time.monotonic() > until:
+            return done
+        time.sleep(1)
+
+
+def test_training_runs_as_a_job(cluster: dict[str, str], photos: Path, tmp_path: Path) -> None:
+    done = _submit(
+        cluster,
+        f"--train_data_pattern={photos}/catsvsdogs/train/*",
+        f"--train_dir={tmp_path}/run",
+        "--model=CnnModel",
+        "--batch_size=64",
+        "--max_steps=20",
+        "--strategy=multi_worker_mirrored",
+        "--num_workers=2",
+    )
+    told = done.stdout + done.stderr
+    assert done.returncode == 0, told
+    assert "training step 20" in told and "steps made: chief-0 20" in told
+    assert (tmp_path / "run" / "export" / "step_20").is_dir()
+
+
+def test_a_relative_path_in_a_job_is_refused_and_its_meaning_shown(cluster: dict[str, str], photos: Path) -> None:
+    done = _submit(cluster, f"--train_data_pattern={photos}/catsvsdogs/train/*", "--train_dir=run")
+    told = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "A relative path in a Ray job: --train_dir" in told and "/run, inside a copy of your folder" in told
+    assert "Traceback" not in told
+
+
+def test_a_run_joins_the_cluster_of_ray_address_and_leaves_it_up(
+    cluster: dict[str, str], photos: Path, tmp_path: Path
+) -> None:
+    # Workers and parameter server leave no room for more on 4 CPUs: that this is refused shows that no Ray was started.
+    flags = (f"--train_data_pattern={photos}/catsvsdogs/train/*", f"--train_dir={tmp_path}/run", "--batch_size=64")
+    token = {key: value for key, value in cluster.items() if key.startswith("RAY_")} | {"RAY_ADDRESS": cluster["GCS"]}
+    too_many = run_command("launch.train", *flags, "--strategy=multi_worker_mirrored", "--num_workers=5", env=token)
+    assert too_many.code == 4, too_many.output
+    assert "The cluster cannot hold this run" in too_many.output and "1 node(s), with 4 CPUs" in too_many.output
+    assert "Traceback" not in too_many.output and not (tmp_path / "run").exists()
+
+    without = {**token, "RAY_AUTH_TOKEN": "wrong" * 8}
+    refused = run_command("launch.train", *flags, "--strategy=multi_worker_mirrored", env=without)
+    assert refused.code == 2 and "token is missing or wrong" in refused.output, refused.output
+
+    joined = run_command(
+        "launch.train", *flags, "--strategy=parameter_server", "--num_parameter_servers=1", "--max_steps=5", env=token
+    )
+    assert joined.code == 0, joined.output
+    assert joined.left_behind() == []
