@@ -13,10 +13,11 @@ from estimators import data_check
 from estimators.checkpoints import Checkpoint, is_watched, latest_checkpoint, prune
 from estimators.errors import DataError, HarnessError, UserError
 from estimators.experiment_options import ExperimentOptions
-from estimators.exporter import export_checkpoint, exported_steps
+from estimators.exporter import export_checkpoint
+from estimators.exports import exported_steps
 from estimators.hooks.checkpoint_saving import checkpoint_hook
 from estimators.hooks.progress import ProgressHook
-from estimators.input_fns import shard_for_worker, train_input_fn
+from estimators.input_fns import NOTHING_LEFT, shard_for_worker, train_input_fn
 from estimators.model_fn import StepReportSettings, make_model_fn
 from estimators.reporting import Reporter
 from estimators.skipped_records import SkippedRecords
@@ -132,9 +133,9 @@ class Experiment:
         """Exports if that is due, and prunes. A checkpoint of every step at which an export is due is saved."""
         if not is_last:
             self.reporter.checkpoint_saved(step)
-        last_export = max(exported_steps(self.options.train_dir), default=0)
-        due = step // self.options.export_model_steps > last_export // self.options.export_model_steps
-        if is_last or due:
+        exported = exported_steps(self.options.train_dir)
+        due = step // self.options.export_model_steps > max(exported, default=0) // self.options.export_model_steps
+        if due or (is_last and step not in exported):
             checkpoint = Checkpoint(step, os.path.join(self.options.train_dir, f"model.ckpt-{step}"))
             folder = export_checkpoint(self.options, checkpoint)
             self.reporter.line(f"exported step {step} to {folder}")
@@ -151,6 +152,16 @@ class Experiment:
         cause = error.__cause__ or error.__context__
         if isinstance(cause, HarnessError):
             return cause
+        if NOTHING_LEFT in error.message:
+            return DataError(
+                "No record is left to train on",
+                asked=f"--train_data_pattern={self.options.train_data_pattern} "
+                f"--on_bad_record={self.options.on_bad_record}",
+                found="every record of this task's files is bad",
+                change="--train_data_pattern",
+            )
+        if self.options.on_bad_record == "skip":
+            return error  # bad records were left out, so it is none of them
         self.reporter.line("TensorFlow met data it cannot use; looking for the record …")
         found: DataError | None = data_check.find_bad_record(
             self.plan.train_data, flag="train_data_pattern", num_classes=self.options.num_classes

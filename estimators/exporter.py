@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import Any
 
 import tensorflow as tf
@@ -11,25 +10,12 @@ import tensorflow as tf
 from estimators import storage
 from estimators.checkpoints import Checkpoint
 from estimators.experiment_options import ExperimentOptions
+from estimators.exports import export_dir
 from estimators.image_decoding import decode_image, to_model_input
 from estimators.model_fn import make_model_fn
 from estimators.readers import parse_fields
 from estimators.record_schema import IMAGE_ENCODED, IMAGE_ID
 from estimators.tensorflow_compat import without_tf_config
-
-_STEP_FOLDER = re.compile(r"step_(\d+)")
-
-
-def export_dir(train_dir: str, step: int) -> str:
-    """`train_dir/export/step_N`."""
-    return os.path.join(train_dir, "export", f"step_{step}")
-
-
-def exported_steps(train_dir: str) -> list[int]:
-    """Steps that are exported, lowest first."""
-    names = storage.list_dir(os.path.join(train_dir, "export"))
-    return sorted(int(match[1]) for name in names if (match := _STEP_FOLDER.fullmatch(name)))
-
 
 def export_checkpoint(options: ExperimentOptions, checkpoint: Checkpoint) -> str:
     """Exports one checkpoint, under its name whole or not at all.
