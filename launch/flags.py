@@ -100,7 +100,7 @@ def parse_flags(command: str, doc: str | None, *classes: type[Options], argv: Se
 
 
 def run_command(main: Callable[[], int | None]) -> NoReturn:
-    """Runs a command and ends the process with its exit code; an error meant for people is printed without a traceback."""
+    """Runs a command and ends the process with its exit code; an error for people is printed without a traceback."""
     try:
         code = main() or 0
     except HarnessError as error:

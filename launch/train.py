@@ -1,6 +1,6 @@
 """Train a model on TFRecord files, in this process:
 
-    python -m launch.train --train_data_pattern='/data/train/*' --train_dir=/tmp/model --model=LogisticModel --start_new_model
+    python -m launch.train --train_data_pattern='/data/train/*' --train_dir=/tmp/run --model=CnnModel --start_new_model
 
 on several workers, in a Ray that is started here or that this machine or job belongs to:
 

@@ -20,6 +20,11 @@ def _apply_to_all(function: Callable[[ItemT], ResultT], items: list[ItemT]) -> l
     return [function(item) for item in items]
 
 
+def _ignore_interrupts() -> None:
+    # Ctrl-C reaches the whole process group; the process that owns this pool answers it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _chunks(items: Iterable[ItemT]) -> Iterator[list[ItemT]]:
     remaining = iter(items)
     while chunk := list(itertools.islice(remaining, _CHUNK)):
@@ -28,7 +33,7 @@ def _chunks(items: Iterable[ItemT]) -> Iterator[list[ItemT]]:
 
 def map_in_order(
     function: Callable[[ItemT], ResultT], items: Iterable[ItemT], num_processes: int
-) -> Generator[ResultT]:
+) -> Generator[ResultT, None, None]:
     """Yields `function(item)` for each item, in order; only a few chunks are under way at a time.
 
     Args:
@@ -41,9 +46,7 @@ def map_in_order(
         return
     # Not forked: this process may have threads (a progress bar's, TensorFlow's), whose locks a fork would copy.
     context = multiprocessing.get_context("spawn")
-    # Ctrl-C reaches the whole process group; the answer to it is this process's.
-    ignore_interrupt = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}
-    with ProcessPoolExecutor(num_processes, mp_context=context, **ignore_interrupt) as executor:
+    with ProcessPoolExecutor(num_processes, context, _ignore_interrupts) as executor:
         waiting: collections.deque[Future[list[ResultT]]] = collections.deque()
         try:
             for chunk in _chunks(items):

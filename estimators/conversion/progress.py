@@ -19,7 +19,7 @@ def shown(
     *,
     is_terminal: bool | None = None,
     clock: Callable[[], float] = time.monotonic,
-) -> Generator[ItemT]:
+) -> Generator[ItemT, None, None]:
     """Yields the items and says how many have passed.
 
     Args:

@@ -1,0 +1,76 @@
+# `make help` lists what there is. Every target makes the environment it needs.
+
+PYTHON ?= python3.11
+DATA ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+IS_PYTHON_3_11 := -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'
+
+# What the demo trains on: its own drawings, unless DATA names a folder with train/, validation/ and test/.
+DEMO_DATA := $(if $(DATA),$(DATA),demo/data)
+
+.PHONY: help setup check test demo drawings bench clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: $(STAMP) ## make the environment in .venv (PYTHON=/path/to/python3.11)
+
+$(STAMP): setup.py constraints.txt pyproject.toml
+	@$(PYTHON) $(IS_PYTHON_3_11) 2>/dev/null || { \
+	  echo "error: Python 3.11 is wanted (TensorFlow with tf.estimator ends there, the other packages begin there)"; \
+	  echo "  asked:  PYTHON=$(PYTHON)"; \
+	  echo "  found:  $$($(PYTHON) --version 2>/dev/null || echo 'no such program that runs')"; \
+	  echo "  change: install it (on Debian: apt-get install python3.11 python3.11-venv),"; \
+	  echo "          or name it: make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3.11"; \
+	  exit 2; } >&2
+	@$(BIN)/python $(IS_PYTHON_3_11) 2>/dev/null && $(BIN)/python -m pip --version >/dev/null 2>&1 \
+	  || $(PYTHON) -m venv --clear $(VENV)
+	@echo "Installing into $(VENV): about 2 GB, a few minutes at the first time"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt setuptools wheel
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[test]'
+	@touch $@
+
+check: $(STAMP) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: $(STAMP) ## all tests but the slow ones
+	$(BIN)/python -m pytest -m 'not slow'
+
+drawings: $(STAMP)
+	rm -rf demo/data
+	$(BIN)/python -m launch.prepare_data --synthetic=600 --output=demo/data
+
+demo: $(STAMP) $(if $(DATA),,drawings) ## train, evaluate, export, predict; DATA=folder takes your own pictures
+	$(BIN)/python -m launch.train \
+	  --train_data_pattern='$(DEMO_DATA)/train/*' --eval_data_pattern='$(DEMO_DATA)/validation/*' \
+	  --train_dir=demo/train_dir --start_new_model \
+	  --model=CnnModel --label_loss=CrossEntropyLoss \
+	  --strategy=multi_worker_mirrored --num_workers=2 \
+	  --batch_size=64 --num_epochs=12 --save_checkpoints_steps=20
+	$(BIN)/python -m launch.inference \
+	  --train_dir=demo/train_dir --input_data_pattern='$(DEMO_DATA)/test/*' --output_file=demo/submission.csv
+	@echo
+	@echo "Metrics of the last checkpoint on $(DEMO_DATA)/validation:"
+	@tail -n 1 demo/train_dir/eval/metrics.jsonl
+	@echo "First lines of demo/submission.csv ($$(($$(wc -l < demo/submission.csv) - 1)) predictions):"
+	@head -n 6 demo/submission.csv
+	@echo "Where everything lies:"
+	@echo "  pictures      $(DEMO_DATA)"
+	@echo "  checkpoints   demo/train_dir"
+	@echo "  evaluations   demo/train_dir/eval/metrics.jsonl"
+	@echo "  SavedModels   demo/train_dir/export"
+	@echo "  submission    demo/submission.csv"
+
+bench: $(STAMP) $(if $(DATA),,drawings) ## measure what benchmarks/ measures; DATA=folder as for the demo
+	$(BIN)/python -m benchmarks.startup --train_data_pattern='$(DEMO_DATA)/train/*'
+	$(BIN)/python -m benchmarks.training_input --train_data_pattern='$(DEMO_DATA)/train/*'
+
+clean: ## remove the environment, the demo and all caches
+	rm -rf $(VENV) demo build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,60 @@
+"""Where a training run's SavedModels lie, found without TensorFlow: `train_dir/export/step_N/`."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from estimators import storage
+from estimators.errors import UserError
+
+_STEP_FOLDER = re.compile(r"step_(\d+)")
+_SAVED_MODEL = "saved_model.pb"
+
+
+def export_dir(train_dir: str, step: int) -> str:
+    """`train_dir/export/step_N`."""
+    return os.path.join(train_dir, "export", f"step_{step}")
+
+
+def exported_steps(train_dir: str) -> list[int]:
+    """Steps that are exported, lowest first."""
+    names = storage.list_dir(os.path.join(train_dir, "export"))
+    return sorted(int(match[1]) for name in names if (match := _STEP_FOLDER.fullmatch(name)))
+
+
+def newest_export(train_dir: str) -> str:
+    """The folder of the newest SavedModel of a run.
+
+    Raises:
+      UserError: there is none.
+    """
+    steps = exported_steps(train_dir)
+    if not steps:
+        raise UserError(
+            "No exported model to predict with",
+            asked=f"--train_dir={train_dir}",
+            found=f"no {os.path.join(train_dir, 'export')}/step_N"
+            if storage.is_dir(train_dir)
+            else f"the folder {train_dir} does not exist",
+            change="--train_dir to the folder that launch.train was given, or train first: it exports as it goes and "
+            "at its end",
+        )
+    return export_dir(train_dir, steps[-1])
+
+
+def check_export(model_dir: str) -> str:
+    """`model_dir`, if it holds a SavedModel.
+
+    Raises:
+      UserError: it does not.
+    """
+    path = os.path.join(model_dir, _SAVED_MODEL)
+    if not storage.exists(path):
+        raise UserError(
+            "No SavedModel in --model_dir",
+            asked=f"--model_dir={model_dir}",
+            found=f"no {_SAVED_MODEL}; {storage.nearest_names(path)}",
+            change="--model_dir to a folder like TRAIN_DIR/export/step_N, or --train_dir alone for its newest",
+        )
+    return model_dir

@@ -1,0 +1,57 @@
+"""How the three packages are installed; `constraints.txt` holds the exact versions that are tested together."""
+
+from setuptools import setup  # type: ignore[import-untyped]
+
+PACKAGES = [
+    "cvd_cluster",
+    "cvd_cluster.prediction",
+    "cvd_cluster.roles",
+    "cvd_cluster.supervision",
+    "estimators",
+    "estimators.conversion",
+    "estimators.hooks",
+    "estimators.metrics",
+    "launch",
+]
+
+REQUIREMENTS = [
+    "tensorflow==2.15.1",  # the last with tf.estimator; 2.15.0[and-cuda] cannot be installed
+    "tensorflow-estimator==2.15.0",
+    "ray[data,default]>=2.60,<2.61",
+    "pyarrow>=25,<26",  # 26 refuses numpy 1, which TensorFlow 2.15 needs
+    "numpy>=1.26,<2",
+    "protobuf>=4.25,<5",
+    "pandas>=3,<4",
+    "google-crc32c>=1.5,<2",
+    "pillow>=12,<14",
+    "psutil>=6,<8",
+    "setuptools<81",  # tensorboard 2.15 imports pkg_resources, which later ones leave out
+    "tqdm>=4.66,<5",
+]
+
+EXTRAS = {
+    "test": [
+        "hypothesis>=6.100",
+        "jsonschema>=4.23",
+        "mypy>=1.13",
+        "packaging>=24",
+        "pytest>=8.3",
+        "PyYAML>=6",
+        "ruff>=0.9",
+        "scikit-learn>=1.5",
+        "types-PyYAML>=6",
+    ],
+    # The CUDA libraries that this TensorFlow was built for (CUDA 12.2, cuDNN 8.9).
+    "cuda": ["tensorflow[and-cuda]==2.15.1"],
+}
+
+setup(
+    name="distributed-estimator-cluster",
+    version="0.1.0",
+    description="Trains, evaluates and applies tf.estimator image classifiers on one machine or on a Ray cluster",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.12",  # TensorFlow 2.15 ends there; the locked pandas and pillow begin there
+    packages=PACKAGES,
+    install_requires=REQUIREMENTS,
+    extras_require=EXTRAS,
+)
