@@ -19,8 +19,8 @@ TRAINING_LINE = re.compile(
     r"training step \d+ \| Loss: \d+\.\d\d Examples/sec: \d+\.\d\d \| Hit@1: \d\.\d\d PERR: \d\.\d\d GAP: \d\.\d\d"
 )
 EVAL_LINE = re.compile(
-    r"(\[evaluator-0\] )?examples_processed: 300 \| global_step \d+ \| Batch Hit@1: \d\.\d{3} \| Batch PERR: \d\.\d{3} \| "
-    r"Batch Loss: \d+\.\d{3} \| Examples_per_sec: \d+\.\d{3}"
+    r"(\[evaluator-0\] )?examples_processed: 300 \| global_step \d+ \| Batch Hit@1: \d\.\d{3} \| "
+    r"Batch PERR: \d\.\d{3} \| Batch Loss: \d+\.\d{3} \| Examples_per_sec: \d+\.\d{3}"
 )
 
 

@@ -1,0 +1,83 @@
+"""One process of the comparison in test_synchronous_training.py:
+
+    python -m tests.integration.synchronous_path TRAIN_DIR MODEL LEARNING_RATE STEPS WORKERS
+
+With TF_CONFIG set it is one of WORKERS MultiWorkerMirrored workers and takes its part of each batch of 128; without, it
+takes all of each batch. The examples are the same in either case, and come in the same order.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+import numpy as np
+
+from estimators.experiment_options import ExperimentOptions
+from estimators.tensorflow_compat import quiet_tensorflow
+
+quiet_tensorflow()
+import tensorflow as tf  # noqa: E402
+
+from estimators.model_fn import make_model_fn  # noqa: E402
+
+GLOBAL_BATCH = 128
+
+
+def _examples(steps: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    random = np.random.default_rng(7)
+    labels = random.integers(0, 2, size=steps * GLOBAL_BATCH)
+    pictures = random.normal(size=(len(labels), 16, 16, 3)).astype(np.float32) * 0.3
+    pictures[:, :8] += (labels[:, None, None, None] - 0.5).astype(np.float32)  # something to learn
+    return pictures.clip(-1, 1), labels
+
+
+def _input_fn(steps: int, worker: int, workers: int) -> Any:
+    pictures, labels = _examples(steps)
+    mine = np.arange(len(labels)).reshape(steps, workers, -1)[:, worker].reshape(-1)
+
+    def input_fn() -> Any:
+        dataset = tf.data.Dataset.from_tensor_slices(({"image": pictures[mine]}, labels[mine]))
+        options = tf.data.Options()
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+        return dataset.batch(GLOBAL_BATCH // workers).with_options(options)
+
+    return input_fn
+
+
+def main() -> None:
+    train_dir, model, learning_rate, steps, workers = sys.argv[1:]
+    task = json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {})
+    worker = 0 if task.get("type", "chief") == "chief" else task["index"] + 1
+    distributed = "TF_CONFIG" in os.environ
+    strategy = tf.compat.v1.distribute.experimental.MultiWorkerMirroredStrategy() if distributed else None
+    options = ExperimentOptions(
+        train_dir=train_dir,
+        train_data_pattern="none",
+        model=model,
+        base_learning_rate=float(learning_rate),
+        # Both are felt: without them clipping in the wrong place would not show.
+        clip_gradient_norm=0.02,
+        regularization_penalty=1e5,
+    )
+    estimator = tf.estimator.Estimator(
+        make_model_fn(options, examples_per_step=GLOBAL_BATCH),
+        config=tf.estimator.RunConfig(
+            model_dir=train_dir,
+            tf_random_seed=1,
+            train_distribute=strategy,
+            save_checkpoints_steps=int(steps),
+            save_summary_steps=10_000,  # under a strategy TensorFlow saves no checkpoint without summaries
+        ),
+    )
+    spec = tf.estimator.TrainSpec(_input_fn(int(steps), worker, int(workers)), max_steps=int(steps))
+    if distributed:
+        tf.estimator.train_and_evaluate(estimator, spec, tf.estimator.EvalSpec(spec.input_fn))
+    else:
+        estimator.train(spec.input_fn, max_steps=spec.max_steps)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+"""Inference with real photos, a real Ray and a real SavedModel: one correct CSV, or one clear message and no CSV."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from cvd_cluster.prediction.prediction_job import PredictionResult, run_prediction
+from cvd_cluster.prediction.prediction_options import PredictionOptions
+from cvd_cluster.ray_session import ray_session
+from estimators.errors import DataError, UserError
+from estimators.record_schema import parse_example, serialize_example
+from estimators.storage import is_hidden_partial
+from estimators.tfrecord_framing import read_records
+from tests.estimators.drawn_records import flip, offset_of, picture
+from tests.integration.commands import run_command
+from tests.integration.shards import write_shard
+
+OLD = "Id,Category\nan older submission,1\n"
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SavedModel that tells light pictures (1) from dark ones (0)."""
+    folder = tmp_path_factory.mktemp("run") / "export" / "step_7"
+    command = [sys.executable, "-m", "tests.integration.served_model", str(folder)]
+    made = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert made.returncode == 0, made.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ray_here() -> Iterator[None]:
+    """One Ray for all tests of this file; a prediction run joins the Ray that its process is connected to."""
+    with ray_session(cpus_needed=3, announce=print):
+        yield
+
+
+@dataclass
+class Runs:
+    """Runs predictions into one folder and keeps their lines."""
+
+    model_dir: Path
+    folder: Path
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def output(self) -> Path:
+        return self.folder / "submission.csv"
+
+    def predict(self, pattern: str, **options: object) -> PredictionResult:
+        made = PredictionOptions(
+            input_data_pattern=pattern,
+            output_file=str(self.output),
+            **{"model_dir": str(self.model_dir), **options},  # type: ignore[arg-type]
+        )
+        return run_prediction(made, announce=self.lines.append)
+
+    def assert_untouched(self) -> None:
+        """The older submission is as it was, and nothing half-written lies beside it."""
+        assert self.output.read_text() == OLD
+        assert not [path for path in self.folder.iterdir() if is_hidden_partial(path.name)]
+
+
+@pytest.fixture
+def runs(model_dir: Path, tmp_path: Path, ray_here: None) -> Runs:
+    made = Runs(model_dir, tmp_path / "out")
+    made.folder.mkdir()
+    made.output.write_text(OLD)
+    return made
+
+
+def _records(numbers: range) -> list[bytes]:
+    return [serialize_example(picture(i), f"{i}.jpg") for i in numbers]
+
+
+def test_ray_data_starts_no_helper_actors_on_a_ray_of_our_own(runs: Runs, tmp_path: Path) -> None:
+    # First in this file: the other tests join this Ray as if it were a cluster, where the helpers belong.
+    import ray
+
+    from cvd_cluster.prediction.record_blocks import record_blocks
+    from cvd_cluster.prediction.shards import Shard
+
+    path = write_shard(tmp_path / "shard", _records(range(5)))
+    shards = [Shard(str(path), 5, path.stat().st_size)]
+    blocks = record_blocks(shards, rows_per_block=2, num_readers=8, reader_cpus=1, own_ray=True)
+    assert sum(table.num_rows for table in ray.get(list(blocks))) == 5
+    assert ray.util.list_named_actors(all_namespaces=True) == []
+
+
+def test_each_photo_has_one_row_in_the_order_of_the_files_whatever_the_number_of_predictors(
+    runs: Runs, photos: Path
+) -> None:
+    pattern = f"{photos}/catsvsdogs/test/*"
+    one = runs.predict(pattern, max_worker_count=1)
+    first = runs.output.read_bytes()
+    two = runs.predict(pattern, max_worker_count=2, batch_size=32, num_readers=2)
+    assert (one.predictors, two.predictors) == (1, 2)
+    assert runs.output.read_bytes() == first
+
+    lines = first.decode().splitlines()
+    files = sorted((photos / "catsvsdogs" / "test").iterdir())
+    ids = [parse_example(record).image_id for path in files for _, record in read_records(str(path))]
+    assert lines[0] == "Id,Category" and len(lines) == 501
+    assert [line.partition(",")[0].encode() for line in lines[1:]] == ids and len(set(ids)) == 500
+    assert {line.partition(",")[2] for line in lines[1:]} == {"0", "1"}
+    assert runs.lines[-1].startswith(f"wrote 500 rows to {runs.output}: ") and "photos/s" in runs.lines[-1]
+    assert any(line.startswith("num examples processed: 500 elapsed seconds: ") for line in runs.lines)
+
+
+def test_a_row_has_the_class_of_its_own_photo(runs: Runs, tmp_path: Path) -> None:
+    records = [serialize_example(picture(200 if i % 3 else 50), f"{i}.jpg") for i in range(60)]
+    for index in range(3):
+        write_shard(tmp_path / "in" / f"shard-{index}", records[index * 20 : index * 20 + 20])
+    write_shard(tmp_path / "in" / "shard-1-empty", [])
+    runs.predict(f"{tmp_path}/in/*", batch_size=7, max_worker_count=2)
+    expected = "".join(f"{i}.jpg,{int(bool(i % 3))}\n" for i in range(60))
+    assert runs.output.read_text() == "Id,Category\n" + expected
+
+
+def test_the_newest_export_of_a_train_dir_is_taken(runs: Runs, tmp_path: Path) -> None:
+    write_shard(tmp_path / "in", _records(range(3)))
+    result = runs.predict(str(tmp_path / "in"), train_dir=str(runs.model_dir.parents[1]), model_dir=None)
+    assert result.model_dir == str(runs.model_dir) and result.rows == 3
+
+
+def test_a_picture_that_does_not_decode_is_named_and_the_older_submission_stays(runs: Runs, tmp_path: Path) -> None:
+    broken = serialize_example(b"\xff\xd8\xff no picture", "broken.jpg")
+    write_shard(tmp_path / "in" / "a", _records(range(5)))
+    write_shard(tmp_path / "in" / "b", [*_records(range(5, 8)), broken, *_records(range(8, 10))])
+    with pytest.raises(DataError, match="cannot be predicted") as caught:
+        runs.predict(f"{tmp_path}/in/*")
+    assert f"record 3 of {tmp_path}/in/b (broken.jpg)" in caught.value.found and "JPEG" in caught.value.found
+    assert "{{" not in caught.value.found
+    runs.assert_untouched()
+
+
+def test_two_records_with_one_id_are_both_named(runs: Runs, tmp_path: Path) -> None:
+    write_shard(tmp_path / "in" / "a", _records(range(5)))
+    write_shard(tmp_path / "in" / "b", [*_records(range(5, 8)), *_records(range(2, 3))])
+    with pytest.raises(DataError, match="same id") as caught:
+        runs.predict(f"{tmp_path}/in/*")
+    assert f"'2.jpg' is the id of record 2 of {tmp_path}/in/a and of record 3 of {tmp_path}/in/b" in caught.value.found
+    runs.assert_untouched()
+
+
+def test_damage_inside_a_file_is_told_with_its_offset(runs: Runs, tmp_path: Path) -> None:
+    records = _records(range(20))
+    path, offset = str(write_shard(tmp_path / "in", records)), offset_of(records[:15])
+    flip(path, offset + 30)
+    with pytest.raises(DataError, match=f"at byte {offset}: the checksum of the record's data is wrong"):
+        runs.predict(path)
+    runs.assert_untouched()
+
+
+def test_a_model_of_another_kind_is_refused(runs: Runs, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "saved_model.pb").write_bytes(b"no model")
+    write_shard(tmp_path / "in", _records(range(3)))
+    with pytest.raises(UserError, match="cannot be loaded"):
+        runs.predict(str(tmp_path / "in"), model_dir=str(tmp_path / "model"))
+    runs.assert_untouched()
+
+
+def test_the_command_predicts_on_a_ray_of_its_own_and_leaves_nothing(model_dir: Path, tmp_path: Path) -> None:
+    write_shard(tmp_path / "in", [*_records(range(40)), serialize_example(picture(), 'with "quotes", and comma')])
+    done = run_command(
+        "launch.inference",
+        f"--train_dir={model_dir.parents[1]}",
+        f"--input_data_pattern={tmp_path}/in",
+        f"--output_file={tmp_path}/submission.csv",
+    )
+    assert done.code == 0, done.output
+    assert done.lines[-2].startswith("num examples processed: 41 elapsed seconds: ")
+    assert done.lines[-1].startswith(f"wrote 41 rows to {tmp_path}/submission.csv: ")
+    assert len(done.lines) <= 3, done.output  # nothing of Ray's or TensorFlow's
+    rows = (tmp_path / "submission.csv").read_text().splitlines()
+    assert len(rows) == 42 and rows[-1] == '"with ""quotes"", and comma",0'
+    assert done.left_behind() == []
+
+
+def test_the_command_tells_what_is_wrong_with_a_picture_without_a_traceback(model_dir: Path, tmp_path: Path) -> None:
+    broken = serialize_example(b"\xff\xd8\xff no picture", "broken.jpg")
+    write_shard(tmp_path / "in", [*_records(range(3)), broken])
+    (tmp_path / "submission.csv").write_text(OLD)
+    done = run_command(
+        "launch.inference",
+        f"--model_dir={model_dir}",
+        f"--input_data_pattern={tmp_path}/in",
+        f"--output_file={tmp_path}/submission.csv",
+    )
+    assert done.code == 2
+    assert done.lines[0] == "error: A record cannot be predicted" and "broken.jpg" in done.lines[1], done.output
+    assert len(done.lines) == 3, done.output
+    assert (tmp_path / "submission.csv").read_text() == OLD
+    assert done.left_behind() == []
+
+
+MISTAKES: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
+    "no file matches": ({"input_data_pattern": "{folder}/none*"}, ("No file matches", "--input_data_pattern", "good")),
+    "an empty pattern": ({"input_data_pattern": ""}, ("--input_data_pattern is empty",)),
+    "no TFRecord": ({"input_data_pattern": "{folder}/text"}, ("no TFRecord file", "{folder}/text", "at byte 0")),
+    "an undecodable first picture": ({"input_data_pattern": "{folder}/broken"}, ("broken.jpg", "does not decode")),
+    "no id": ({"input_data_pattern": "{folder}/no_id"}, ("{folder}/no_id", "no image/filename")),
+    "no output folder": ({"output_file": "{folder}/nowhere/out.csv"}, ("nowhere does not exist", "--output_file")),
+    "the output is a folder": ({"output_file": "{folder}"}, ("it is a folder", "--output_file")),
+    "the output is an input": ({"output_file": "{folder}/good"}, ("one of the input files", "--output_file")),
+    "no export": ({"train_dir": "{folder}"}, ("No exported model", "--train_dir", "train first")),
+    "no model": ({"train_dir": ""}, ("--train_dir is empty",)),
+    "no room for a batch": ({"batch_size": "0"}, ("--batch_size is out of range",)),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_before_anything_is_started(mistake: str, model_dir: Path, tmp_path: Path) -> None:
+    write_shard(tmp_path / "good", _records(range(2)))
+    write_shard(tmp_path / "broken", [serialize_example(b"\xff\xd8\xff no picture", "broken.jpg")])
+    write_shard(tmp_path / "no_id", [serialize_example(picture(), "")])
+    (tmp_path / "text").write_text("Id,Category\n" * 10)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    wrong, told = MISTAKES[mistake]
+    flags = {
+        "train_dir": str(model_dir.parents[1]),
+        "input_data_pattern": "{folder}/good",
+        "output_file": "{folder}/out.csv",
+    } | wrong
+    done = run_command(
+        "launch.inference", *(f"--{name}={value.format(folder=tmp_path)}" for name, value in flags.items())
+    )
+    assert done.code == 2 and done.lines[0].startswith("error: "), done.output
+    assert all(part.format(folder=tmp_path) in done.output for part in told), done.output
+    assert "Traceback" not in done.output and len(done.lines) <= 4, done.output
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
