@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -101,6 +102,8 @@ def parse_flags(command: str, doc: str | None, *classes: type[Options], argv: Se
 
 def run_command(main: Callable[[], int | None]) -> NoReturn:
     """Runs a command and ends the process with its exit code; an error for people is printed without a traceback."""
+    # Python's own answer to SIGTERM ends nothing that was started; as an exception it passes every `finally`.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         code = main() or 0
     except HarnessError as error:
