@@ -22,7 +22,7 @@ class ClusterOptions(Options):
         "local",
         group=_GROUP,
         choices=("local", "parameter_server", "multi_worker_mirrored"),
-        help="local: in this process; parameter_server: asynchronous, on Ray; multi_worker_mirrored: synchronous, on Ray",
+        help="local: in this process; on Ray: parameter_server, asynchronous, or multi_worker_mirrored, synchronous",
     )
     num_workers: int = option(1, group=_GROUP, at_least=1, help="training replicas, the chief among them")
     num_parameter_servers: int = option(0, group=_GROUP, at_least=0, help="parameter servers; parameter_server only")

@@ -20,6 +20,7 @@ from typing import Any
 
 import psutil
 
+from cvd_cluster.replaced_attributes import replaced_attributes
 from estimators.errors import InfrastructureError
 
 # Ray replaces 127.0.0.1 by the machine's outer address; this one it leaves alone.
@@ -56,11 +57,12 @@ def started(*, cpus_needed: float, with_gpus: bool, announce: Callable[[str], No
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
     }
-    with _temporary_folder() as folder, _environment(variables):
+    with _temporary_folder() as folder, _environment(variables), sigterm_kept() as put_sigterm_back:
         this = psutil.Process()
         others = set(this.children())
         try:
             _start(max(cores, asked), with_gpus, folder)
+            put_sigterm_back()
             yield
         finally:
             _end_ray(this, others)
@@ -70,7 +72,7 @@ def _start(cpus: int, with_gpus: bool, folder: str) -> None:
     import ray
 
     try:
-        with sigterm_kept(), _fewer_processes():
+        with _fewer_processes():
             ray.init(
                 address="local",
                 num_cpus=cpus,
@@ -97,39 +99,43 @@ def _fewer_processes() -> Iterator[None]:
 
     These are the dashboard's (it runs even with `include_dashboard=False`, and start and end wait for it), the
     autoscaler's and the log monitor's; and the agent keeps its HTTP server shut, which a second Ray at the same address
-    would lose seconds over. Ray has settings for none of them. Without them start and end take half the time. What a
-    Ray no longer has by this name is left as it is. The price: `ray.util.state` does not answer.
+    would lose seconds over. Ray has settings for none of them. Without them start and end take half the time. The
+    price: `ray.util.state` does not answer.
     """
     import ray
 
     private: Any = ray._private
     node = private.node.Node
-    replacements: list[tuple[Any, str, Callable[..., Any]]] = [
-        (node, "start_api_server", lambda self, **options: None),
-        (node, "start_monitor", lambda self: None),
-        (node, "start_log_monitor", lambda self: None),
-        (private.utils, "get_dashboard_dependency_error", lambda: ImportError("left out on purpose")),
-    ]
-    with contextlib.ExitStack() as undo:
-        for owner, name, replacement in replacements:
-            if hasattr(owner, name):
-                undo.callback(setattr, owner, name, getattr(owner, name))
-                setattr(owner, name, replacement)
+    with replaced_attributes(
+        [
+            (node, "start_api_server", lambda self, **options: None),
+            (node, "start_monitor", lambda self: None),
+            (node, "start_log_monitor", lambda self: None),
+            (private.utils, "get_dashboard_dependency_error", lambda: ImportError("left out on purpose")),
+        ]
+    ):
         yield
 
 
 @contextlib.contextmanager
-def sigterm_kept() -> Iterator[None]:
-    """Keeps this process's SIGTERM handler through `ray.init`, which replaces it.
+def sigterm_kept() -> Iterator[Callable[[], None]]:
+    """Yields a function that undoes what `ray.init` does to SIGTERM; at the end all is as it was before.
 
-    Without a handler of its own the process gets one that raises SystemExit, so that a terminated run ends its Ray.
+    A handler of the process's own is put back. Where there is none, SIGTERM raises SystemExit, so that a run that is
+    terminated ends its Ray.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda: None  # Python, and so Ray, sets handlers in the main thread only
         return
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, _exit_terminated if before in (signal.SIG_DFL, None) else before)
+    before = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
+
+    def put_back() -> None:
+        signal.signal(signal.SIGTERM, _exit_terminated if before is signal.SIG_DFL else before)
+
+    try:
+        yield put_back
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _exit_terminated(signum: int, frame: object) -> None:

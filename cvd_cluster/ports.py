@@ -14,7 +14,10 @@ class PortLease:
     """A port that is this process's until `release`."""
 
     def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_INET6, socket.SOCK_STREAM) if socket.has_ipv6 else socket.socket()
+        try:
+            self._socket = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+        except OSError:  # a kernel without IPv6; socket.has_ipv6 tells of Python only
+            self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if self._socket.family == socket.AF_INET6:
             # TensorFlow binds [::], for IPv4 and IPv6; so must the lease, or it would reserve half of the port.

@@ -117,16 +117,18 @@ def _gcs_address() -> str:
 def _joined(address: str) -> Iterator[None]:
     import ray
 
-    try:
-        _check_reachable(address)
-        with _hurried(), _stderr_dropped(), embedded_ray.sigterm_kept():
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except Exception as error:  # Ray raises ConnectionError, RuntimeError, ValueError and errors of its own here
-        raise _cannot_join(address, error) from None
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    with embedded_ray.sigterm_kept() as put_sigterm_back:
+        try:
+            _check_reachable(address)
+            with _hurried(), _stderr_dropped():
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except Exception as error:  # Ray raises ConnectionError, RuntimeError, ValueError and errors of its own here
+            raise _cannot_join(address, error) from None
+        put_sigterm_back()
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 def _check_reachable(address: str) -> None:

@@ -13,6 +13,8 @@ from estimators import storage
 
 _INDEX = re.compile(r"model\.ckpt-(\d+)\.index")
 _SHARD = re.compile(r"model\.ckpt-(\d+)\.data-\d{5}-of-(\d{5})")
+# The magic number of TensorFlow's tables (core/lib/io/format.h), little endian.
+_END_OF_INDEX = bytes.fromhex("57fb808b247547db")
 # An evaluator outside the run says every few seconds that it is there; see `mark_watched`.
 _WATCH_SECONDS = 120.0
 
@@ -33,8 +35,8 @@ class Checkpoint:
 def list_checkpoints(train_dir: str) -> list[Checkpoint]:
     """The complete checkpoints, oldest first.
 
-    TensorFlow writes the index last, so one that is being written is not listed; one that lacks a data file is not
-    complete either.
+    TensorFlow writes the index last, but under its own name from the first byte on; so one without its last bytes is
+    still being written, and not listed. One that lacks a data file is not complete either.
     """
     indexes: list[int] = []
     found: dict[int, int] = {}
@@ -46,8 +48,20 @@ def list_checkpoints(train_dir: str) -> list[Checkpoint]:
             step = int(match[1])
             found[step] = found.get(step, 0) + 1
             wanted[step] = int(match[2])
-    complete = [step for step in sorted(indexes) if found.get(step, 0) == wanted.get(step, -1)]
-    return [Checkpoint(step, os.path.join(train_dir, f"model.ckpt-{step}")) for step in complete]
+    with_data = [step for step in sorted(indexes) if found.get(step, 0) == wanted.get(step, -1)]
+    listed = [Checkpoint(step, os.path.join(train_dir, f"model.ckpt-{step}")) for step in with_data]
+    return [checkpoint for checkpoint in listed if _is_written(checkpoint.prefix + ".index")]
+
+
+def _is_written(index_path: str) -> bool:
+    if storage.is_remote(index_path):
+        return True  # an object store shows a file whole or not at all
+    try:
+        with storage.open_binary(index_path) as file:
+            file.seek(max(0, storage.size(index_path) - len(_END_OF_INDEX)))
+            return file.read() == _END_OF_INDEX
+    except FileNotFoundError:  # pruned since the folder was listed
+        return False
 
 
 def latest_checkpoint(train_dir: str) -> Checkpoint | None:

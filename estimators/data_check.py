@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from estimators import storage
 from estimators.errors import DataError, UserError
 from estimators.record_schema import IMAGE_ENCODED, IMAGE_ID, IMAGE_LABEL, parse_example
-from estimators.tfrecord_framing import count_records, read_records
+from estimators.tfrecord_framing import DamagedRecordError, count_records, read_records
 
 _DECODABLE = ("JPEG", "PNG", "GIF", "BMP")  # what TensorFlow decodes
 
@@ -62,11 +62,16 @@ def check_data(
 
     for path in paths:
         try:
-            _try_first_record(path, flag, num_classes)
+            _try_first_record(path, num_classes)
         except _BadRecord as bad:
             if not skip:
                 raise bad.as_error(change=_how_to_go_on(flag)) from None
             pass_over(bad)
+        except DamagedRecordError as damage:
+            # A file whose very first header is wrong is no TFRecord file, also where damaged records may be skipped.
+            if not skip or not count_records(path, on_damage=lambda _: None):
+                raise
+            pass_over(damage)
     counts = tuple(count_records(path, on_damage=pass_over if skip else None) for path in paths)
     if not sum(counts):
         raise DataError(
@@ -93,8 +98,7 @@ def _how_to_go_on(flag: str) -> str:
     return f"mend or remove that record, leave its file out of --{flag}, or leave bad records out: --on_bad_record=skip"
 
 
-def _try_first_record(path: str, flag: str, num_classes: int | None) -> None:
-    # A file whose very first header is wrong is no TFRecord file, also where damaged records may be skipped.
+def _try_first_record(path: str, num_classes: int | None) -> None:
     for offset, data in read_records(path):
         _check_record(path, offset, data, num_classes, _pillow_error)
         return
@@ -168,10 +172,11 @@ def _tensorflow_error(encoded: bytes) -> str | None:
     import tensorflow as tf
 
     from estimators.image_decoding import decode_image
+    from estimators.tensorflow_compat import reason_of
 
     try:
         with tf.init_scope():
             decode_image(tf.constant(encoded), 32)
     except tf.errors.InvalidArgumentError as error:
-        return str(error.message).splitlines()[0]
+        return reason_of(error.message)
     return None

@@ -147,12 +147,12 @@ class Experiment:
         if is_last:
             self.reporter.training_finished(step)
 
-    def _explain(self, error: Any) -> Exception:
+    def _explain(self, error: Exception) -> Exception:
         """The record that TensorFlow's message does not name, or the error itself."""
         cause = error.__cause__ or error.__context__
         if isinstance(cause, HarnessError):
             return cause
-        if NOTHING_LEFT in error.message:
+        if NOTHING_LEFT in str(error):
             return DataError(
                 "No record is left to train on",
                 asked=f"--train_data_pattern={self.options.train_data_pattern} "
@@ -166,4 +166,4 @@ class Experiment:
         found: DataError | None = data_check.find_bad_record(
             self.plan.train_data, flag="train_data_pattern", num_classes=self.options.num_classes
         )
-        return found or error
+        return error if found is None else found

@@ -1,4 +1,4 @@
-"""What a training run is: every option that decides what is learned from what, stored in `train_dir/experiment.json`."""
+"""What a training run is: the options that decide what is learned from what, kept in `train_dir/experiment.json`."""
 
 from __future__ import annotations
 

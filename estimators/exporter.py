@@ -17,11 +17,13 @@ from estimators.readers import parse_fields
 from estimators.record_schema import IMAGE_ENCODED, IMAGE_ID
 from estimators.tensorflow_compat import without_tf_config
 
+
 def export_checkpoint(options: ExperimentOptions, checkpoint: Checkpoint) -> str:
     """Exports one checkpoint, under its name whole or not at all.
 
     The SavedModel's signature `serving_default` takes `example_bytes` (string [B], serialized examples) and returns
-    `image_id` (string [B]), `class_indexes` (int32 [B, k]) and `predictions` (float32 [B, k]), the likeliest class first.
+    `image_id` (string [B]), `class_indexes` (int32 [B, k]) and `predictions` (float32 [B, k]), the likeliest class
+    first.
 
     Returns:
       The folder; if it is there already, it stays as it is.

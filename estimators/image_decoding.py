@@ -6,8 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-# A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size by leaving out high frequencies, in about half the time; that also
-# averages pixels that a plain bilinear resize would skip over.
+# A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size by leaving out high frequencies, in about half the time; that
+# also averages pixels that a plain bilinear resize would skip over.
 _JPEG_RATIOS = (1, 2, 4, 8)
 
 

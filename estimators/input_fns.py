@@ -56,9 +56,8 @@ def shard_for_worker(data: DataFiles, worker_index: int, num_workers: int) -> Wo
     if len(filled) >= num_workers:
         mine = filled[worker_index::num_workers]
         return WorkerShard(tuple(path for path, _ in mine), 1, 0, sum(count for _, count in mine))
-    return WorkerShard(
-        tuple(path for path, _ in filled), num_workers, worker_index, len(range(worker_index, data.examples, num_workers))
-    )
+    mine_examples = len(range(worker_index, data.examples, num_workers))
+    return WorkerShard(tuple(path for path, _ in filled), num_workers, worker_index, mine_examples)
 
 
 def train_input_fn(
@@ -120,6 +119,7 @@ def chosen_cache(options: ExperimentOptions, examples: int, num_workers: int) ->
 def _nothing_left(options: ExperimentOptions) -> Any:
     """Fails when it is read, which is after `repeat()` of a dataset without any record; training would just end."""
 
+    @tf.autograph.experimental.do_not_convert
     def fail(index: Any) -> tuple[Any, Any]:
         with tf.control_dependencies([tf.debugging.Assert(index < 0, [NOTHING_LEFT])]):
             return tf.zeros([options.image_size, options.image_size, 3], tf.uint8), tf.identity(index)

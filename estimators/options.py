@@ -106,7 +106,7 @@ class Options:
           source: where the object comes from, for the error message.
 
         Raises:
-          UserError: a key is unknown, or a value is out of its range.
+          UserError: a key is unknown or missing, or a value is out of its range.
         """
         names = [field.name for field in dataclasses.fields(cls)]
         unknown = sorted(set(values) - set(names))
@@ -115,5 +115,13 @@ class Options:
                 f"Unknown option in {source}",
                 found=", ".join(unknown),
                 change=f"known are {', '.join(sorted(names))}; a newer version may have written {source}",
+            )
+        required = [field.name for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING]
+        missing = sorted(set(required) - set(values))
+        if missing:
+            raise UserError(
+                f"Missing option in {source}",
+                found=f"no {', '.join(missing)}",
+                change=f"add to {source} what is missing, or make it anew",
             )
         return cls(**values)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from estimators import class_lookup, train_dir
 from estimators.data_check import check_data
 from estimators.experiment_options import ExperimentOptions
+from estimators.tensorflow_compat import quiet_tensorflow
 from estimators.training_plan import Strategy, TrainingPlan, make_plan
 
 
@@ -33,6 +34,7 @@ def prepare_run(
     for flag, name in (("model", options.model), ("label_loss", options.label_loss)):
         class_lookup.check_name(flag, name)
         if ":" in name:
+            quiet_tensorflow()  # which a class of the user's own imports
             class_lookup.load_class(flag, name)
     train_dir.check_train_dir(options, start_new_model=start_new_model)
     train_data = check_data(

@@ -137,7 +137,7 @@ def append_line(path: str, line: str) -> None:
 
 def nearest_names(path: str, limit: int = 3) -> str:
     """A few names that do lie in the folder of `path` (a pattern or a file), for an error message."""
-    folder = os.path.dirname(path.split(",")[0]) or "."
+    folder = os.path.expanduser(os.path.dirname(path.split(",")[0])) or "."
     if not is_dir(folder):
         return f"the folder {folder} does not exist"
     names = list_dir(folder)

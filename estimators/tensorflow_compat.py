@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator
 
@@ -15,8 +16,8 @@ _READINESS_POLL_SECS = 1
 def quiet_tensorflow() -> None:
     """Keeps TensorFlow's own chatter off stderr; call it before the import.
 
-    Level 3, since 2.15 logs at error level that cuDNN, cuFFT and cuBLAS "factories" are registered twice, at each start.
-    Errors that matter arrive as Python exceptions. A TF_CPP_MIN_LOG_LEVEL that is set already is kept.
+    Level 3, since 2.15 logs at error level, at each start, that cuDNN, cuFFT and cuBLAS "factories" are registered
+    twice. Errors that matter arrive as Python exceptions. A TF_CPP_MIN_LOG_LEVEL that is set already is kept.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.filterwarnings("ignore", message=r"`tf\.layers\.")
@@ -36,6 +37,14 @@ def shorten_readiness_poll() -> None:
     defaults = list(init.__defaults__)
     defaults[names.index("recovery_wait_secs") - first_default] = _READINESS_POLL_SECS
     init.__defaults__ = tuple(defaults)
+
+
+def reason_of(message: str) -> str:
+    """The one line of a TensorFlow error's message that says why, without the graph's nodes and places around it."""
+    before_node = message.split("\n\t [[")[0].strip()
+    # In graph mode places come first and the reason last; run eagerly, the reason stands between two brackets.
+    last = before_node if before_node.startswith("{{") else before_node.splitlines()[-1] if before_node else ""
+    return re.sub(r"^\{\{.*?\}\} |\s*\[Op:.*", "", last, flags=re.DOTALL).strip()
 
 
 @contextlib.contextmanager

@@ -102,6 +102,13 @@ def _check_writable(path: str) -> None:
     folder = os.path.abspath(path)
     while not os.path.exists(folder):
         folder = os.path.dirname(folder)
+    if not os.path.isdir(folder):
+        raise UserError(
+            "--train_dir lies below a file",
+            asked=f"--train_dir={path}",
+            found=f"{folder} is a file",
+            change="--train_dir to a path whose parents are folders, or missing",
+        )
     if not os.access(folder, os.W_OK):
         raise UserError(
             "--train_dir cannot be written",
@@ -116,6 +123,8 @@ def begin(options: ExperimentOptions, *, start_new_model: bool, announce: Callab
     if start_new_model:
         kept = []
         for name in storage.list_dir(options.train_dir):
+            if name == EXPERIMENT_FILE:
+                continue  # replaced below; until then a start that is cut off leaves what is known as a training folder
             if _OWN_NAMES.fullmatch(name):
                 storage.delete(os.path.join(options.train_dir, name))
             else:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from estimators.data_check import DataFiles
+from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
 
 Strategy = Literal["local", "parameter_server", "multi_worker_mirrored"]
@@ -63,7 +64,17 @@ def make_plan(
     A synchronous run must take the same number of steps on every worker, or the first to run out of data leaves the
     others waiting for ever. So the examples are counted once, and each worker repeats its shard until the shared last
     step. `max_steps` given alone is the number of steps; with `num_epochs`, whichever comes first.
+
+    Raises:
+      UserError: there are fewer examples than workers.
     """
+    if train_data.examples < num_workers:
+        raise UserError(
+            "There are fewer training examples than workers",
+            asked=f"--num_workers={num_workers}",
+            found=f"{train_data.examples} examples",
+            change="--num_workers, or --train_data_pattern",
+        )
     synchronous = num_workers if strategy == "multi_worker_mirrored" else 1
     examples_per_step = options.batch_size * synchronous
     epochs = options.num_epochs or (None if options.max_steps else DEFAULT_NUM_EPOCHS)

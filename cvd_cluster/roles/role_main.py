@@ -1,7 +1,7 @@
 """The TensorFlow process of one role: `python -m cvd_cluster.roles.role_main REPORT_FD`.
 
-It reads its part from stdin (role_assignment.py), runs it, and writes what happens as JSON lines to REPORT_FD. Its stdout
-and stderr are its log. It ends when its actor does.
+It reads its part from stdin (role_assignment.py), runs it, and writes what happens as JSON lines to REPORT_FD. Its
+stdout and stderr are its log. It ends when its actor does.
 """
 
 from __future__ import annotations

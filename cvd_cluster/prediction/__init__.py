@@ -1,0 +1,1 @@
+"""Distributed inference: TFRecord files in, one submission CSV out."""

@@ -1,0 +1,62 @@
+"""Reads the input files with Ray Data: references to blocks of records, read on as they are taken."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import ray.data
+from ray.data import DataContext, ExecutionResources
+
+from cvd_cluster.prediction.lean_ray_data import without_helper_actors
+from cvd_cluster.prediction.record_source import RecordSource
+from cvd_cluster.prediction.shards import Shard
+
+# Large enough that Ray's work for a block does not count, small enough that many blocks fit into memory.
+BLOCK_BYTES = 8 << 20
+
+
+def record_blocks(
+    shards: Sequence[Shard], *, rows_per_block: int, num_readers: int, reader_cpus: float, own_ray: bool
+) -> Iterator[Any]:
+    """Yields a reference to each block (a table of record_source.SCHEMA), in any order. Ray must be connected.
+
+    Args:
+      shards: the files.
+      rows_per_block: rows in a block, at the most.
+      num_readers: files read at the same time, at the most.
+      reader_cpus: how many of Ray's CPUs each of these holds.
+      own_ray: True if Ray runs on this machine for this run alone.
+
+    Raises:
+      ray.exceptions.RayError: reading failed; the `cause` says why.
+    """
+    files = sum(1 for shard in shards if shard.records)
+    readers = min(num_readers, files)
+    lean = without_helper_actors() if own_ray else contextlib.nullcontext()
+    with lean, _quiet_ray_data(readers * reader_cpus):
+        source = RecordSource(shards, rows_per_block=rows_per_block, bytes_per_block=BLOCK_BYTES)
+        dataset = ray.data.read_datasource(source, num_cpus=reader_cpus, concurrency=readers, override_num_blocks=files)
+        for bundle in dataset.iter_internal_ref_bundles():
+            yield from bundle.block_refs
+
+
+@contextlib.contextmanager
+def _quiet_ray_data(cpus: float) -> Iterator[None]:
+    """Ray Data with blocks of our size, a limit on its CPUs, and nothing of its own on the console."""
+    context = DataContext.get_current().copy()
+    context.target_max_block_size = BLOCK_BYTES
+    context.enable_progress_bars = False
+    context.execution_options.resource_limits = ExecutionResources.for_limits(cpu=cpus)
+    logger = logging.getLogger("ray.data")
+    handlers, level = list(logger.handlers), logger.level
+    logger.handlers = [handler for handler in handlers if handler.get_name() != "console"]
+    logger.setLevel(logging.WARNING)  # else it writes its state into a file again and again
+    try:
+        with DataContext.current(context):
+            yield
+    finally:
+        logger.handlers = handlers
+        logger.setLevel(level)

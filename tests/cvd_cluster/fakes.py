@@ -1,0 +1,162 @@
+"""Stand-ins that check what they are given."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import IO, Any
+
+from cvd_cluster.roles.role_status import RoleFailure, RolePhase, RoleStatus
+from cvd_cluster.supervision.role_group import GroupSnapshot
+from cvd_cluster.topology import Task
+from estimators.child_process import ChildProcess
+
+# Where a role's process may go from each phase.
+_NEXT = {
+    RolePhase.STARTING: set(RolePhase),
+    RolePhase.TRAINING: set(RolePhase) - {RolePhase.STARTING},
+    RolePhase.DONE: {RolePhase.DONE},
+    RolePhase.FAILED: {RolePhase.FAILED},
+    RolePhase.LOST: {RolePhase.LOST},
+}
+
+
+def failure(
+    kind: str = "KeyError",
+    *,
+    time: float = 100.0,
+    is_echo: bool = False,
+    parts: tuple[str, str, str] | None = None,
+    message: str = "the author forgot something",
+) -> RoleFailure:
+    """A Python error of a role."""
+    traceback = f"Traceback (most recent call last):\n{kind}: {message}\n"
+    return RoleFailure(kind, message, parts, traceback, None if parts is None else 2, is_echo, time)
+
+
+def status(task: Task, phase: RolePhase = RolePhase.TRAINING, **values: Any) -> RoleStatus:
+    """A snapshot of one role, consistent with its phase."""
+    base = RoleStatus(task.name, phase, 4711, "127.0.0.2:4000", -1, 0, None, False, None, None, ())
+    if phase is not RolePhase.STARTING and task.trains:
+        base = dataclasses.replace(base, global_step=3, local_steps=3, first_step_time=50.0)
+    exit_codes = {RolePhase.DONE: 0, RolePhase.FAILED: 1, RolePhase.LOST: -9}
+    base = dataclasses.replace(base, exit_code=exit_codes.get(phase))
+    if phase is RolePhase.FAILED and "failure" not in values:
+        values["failure"] = failure()
+    return dataclasses.replace(base, **values)
+
+
+class FakeGroup:
+    """A role group whose polls follow a script; the last snapshot repeats.
+
+    Args:
+      tasks: of the run.
+      script: for each poll what has changed: task -> its new status, or a function that is called first.
+      most_polls: an assertion fails after so many polls, since nothing ended the loop.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        script: Iterable[Mapping[Task, RoleStatus] | Callable[[], Mapping[Task, RoleStatus]]],
+        *,
+        most_polls: int = 200,
+    ) -> None:
+        assert len({task.name for task in tasks}) == len(tasks)
+        self._statuses = {task: status(task, RolePhase.STARTING) for task in tasks}
+        self._script = iter(script)
+        self._polls_left = most_polls
+        self.time = 1000.0
+        self.evaluator_starts = 0
+
+    def poll(self) -> GroupSnapshot:
+        self._polls_left -= 1
+        assert self._polls_left > 0, "the supervisor does not end"
+        step = next(self._script, {})
+        for task, new in (step() if callable(step) else step).items():
+            self._check(task, new)
+            self._statuses[task] = new
+        snapshot = GroupSnapshot(self.time, dict(self._statuses))
+        self._statuses = {task: dataclasses.replace(old, lines=()) for task, old in self._statuses.items()}
+        return snapshot
+
+    def _check(self, task: Task, new: RoleStatus) -> None:
+        old = self._statuses[task]
+        assert new.name == task.name and new.phase in _NEXT[old.phase], (old, new)
+        assert (new.exit_code is None) != new.phase.is_terminal or new.phase is RolePhase.LOST, new
+        assert (new.failure is not None) == (new.phase is RolePhase.FAILED), new
+
+    def start_evaluator(self) -> None:
+        self.evaluator_starts += 1
+
+    def sleep(self, seconds: float) -> None:
+        """To be handed in as the supervisor's clock."""
+        assert 0 < seconds <= 5
+        self.time += seconds
+
+
+class ScriptedRole(ChildProcess):
+    """The process of a role, with a script of the test's own in the place of TensorFlow.
+
+    The script finds `report(event, **values)` and `told()`, which reads the next line of its stdin as JSON.
+    """
+
+    script = ""
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        output: IO[bytes] | None = None,
+        pass_fds: Sequence[int] = (),
+        stdin: bool = False,
+    ) -> None:
+        *command, report_fd = argv
+        assert command == [sys.executable, "-u", "-m", "cvd_cluster.roles.role_main"], argv
+        assert list(pass_fds) == [int(report_fd)] and stdin and output is not None
+        assert env["TF_GRPC_REUSE_PORT"] == "1" and env["PATH"] == os.environ["PATH"]
+        prelude = (
+            "import json, os, sys, time\n"
+            "from estimators.child_process import die_with_parent\n"
+            "die_with_parent()\n"
+            f"pipe = os.fdopen({report_fd}, 'w')\n"
+            "def told(): return json.loads(sys.stdin.readline())\n"
+            "def report(event, **values):\n"
+            "    print(json.dumps({'event': event, 'time': time.time(), **values}), file=pipe, flush=True)\n"
+        )
+        super().__init__(
+            [sys.executable, "-u", "-c", prelude + type(self).script],
+            env=env,
+            output=output,
+            pass_fds=pass_fds,
+            stdin=stdin,
+        )
+
+
+class FakePlacementGroup:
+    """A placement group that is placed once `ready` says so; each look takes the time that it may take."""
+
+    def __init__(self, bundles: Sequence[Mapping[str, float]], clock: FakeClock, ready: Callable[[], bool]) -> None:
+        assert bundles and all(set(bundle) <= {"CPU", "GPU"} and all(bundle.values()) for bundle in bundles), bundles
+        self.bundles, self._clock, self._ready = [dict(bundle) for bundle in bundles], clock, ready
+        self.removed = False
+
+    def wait(self, timeout_seconds: float) -> bool:
+        assert not self.removed and 0 < timeout_seconds <= 10
+        if self._ready():
+            return True
+        self._clock.now += timeout_seconds
+        return False
+
+
+@dataclasses.dataclass
+class FakeClock:
+    """A clock that goes when it is told to."""
+
+    now: float = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now

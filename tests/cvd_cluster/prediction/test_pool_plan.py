@@ -1,0 +1,33 @@
+"""Reading is never starved, and no predictor is started for nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from cvd_cluster.prediction.pool_plan import PoolPlan, cpus_wanted, plan_pool
+
+
+@pytest.mark.parametrize(
+    ("asked", "cpus", "cores", "predictors", "threads", "reader_cpus"),
+    [
+        (0, 2, 2, 1, 2, 1.0),  # a laptop: one predictor decodes on both cores, and reading has a CPU of Ray's
+        (0, 16, 16, 15, 1, 1.0),
+        (3, 16, 16, 3, 5, 1.0),
+        (2, 3, 2, 2, 1, 1.0),  # oversubscribed on request
+        (8, 4, 4, 3, 1, 1.0),  # a joined cluster with fewer CPUs than predictors are asked for
+        (0, 1, 1, 1, 1, 0.0),  # no CPU is left: reading must not ask for one
+        (0, 1.5, 1, 1, 1, 0.0),
+    ],
+)
+def test_predictors_leave_a_cpu_for_reading(asked, cpus, cores, predictors, threads, reader_cpus):
+    plan = plan_pool(max_worker_count=asked, cpus=cpus, cores=cores, blocks=400)
+    assert plan == PoolPlan(predictors=predictors, threads=threads, reader_cpus=reader_cpus)
+
+
+def test_there_are_no_more_predictors_than_blocks():
+    assert plan_pool(max_worker_count=0, cpus=64, cores=64, blocks=2) == PoolPlan(2, threads=32, reader_cpus=1.0)
+
+
+@pytest.mark.parametrize(("asked", "cores", "cpus"), [(0, 1, 2), (0, 2, 2), (0, 16, 16), (2, 2, 3), (5, 2, 6)])
+def test_ray_gets_a_cpu_for_each_predictor_and_one_for_reading(asked, cores, cpus):
+    assert cpus_wanted(asked, cores) == cpus

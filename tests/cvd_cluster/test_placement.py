@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+
+from cvd_cluster import placement
+from cvd_cluster.placement import NodeCapacity, check_this_machine, first_that_does_not_fit, placed
+from cvd_cluster.topology import Task
+from estimators.errors import InfeasibleError
+from tests.cvd_cluster.fakes import FakeClock, FakePlacementGroup
+
+CHIEF, WORKER, PS = Task("chief", 0, 1.0, 0), Task("worker", 0, 1.0, 0), Task("ps", 0, 1.0, 0)
+GPU_CHIEF, GPU_WORKER = Task("chief", 0, 1.0, 1), Task("worker", 0, 1.0, 1)
+
+
+def cpus(*each: float) -> list[NodeCapacity]:
+    return [NodeCapacity(count, 0) for count in each]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "nodes", "stuck"),
+    [
+        ([CHIEF, WORKER, PS], cpus(3), None),
+        ([CHIEF, WORKER, PS], cpus(1, 1, 1), None),
+        ([CHIEF, WORKER, PS], cpus(2), "ps-0"),
+        ([CHIEF, WORKER, PS], cpus(0.5, 0.5, 2), "ps-0"),
+        ([CHIEF], [], "chief-0"),
+        ([PS, GPU_CHIEF], [NodeCapacity(1, 1), NodeCapacity(1, 0)], None),
+        ([GPU_CHIEF, GPU_WORKER], [NodeCapacity(8, 1)], "worker-0"),
+        ([GPU_CHIEF, GPU_WORKER], [NodeCapacity(8, 1), NodeCapacity(8, 1)], None),
+        ([GPU_CHIEF], [NodeCapacity(0.5, 4), NodeCapacity(8, 0)], "chief-0"),
+        ([Task("worker", i, 0.1, 0) for i in range(10)], cpus(1), None),
+        ([Task("worker", 0, 1.5, 0), PS], cpus(1, 1.5), None),
+    ],
+)
+def test_tasks_are_packed_onto_nodes(tasks: list[Task], nodes: list[NodeCapacity], stuck: str | None) -> None:
+    found = first_that_does_not_fit(tasks, nodes)
+    assert (found and found.name) == stuck
+
+
+# --- a Ray that is started on this machine
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def set_to(*, cores: int = 2, gpus: int = 0, gigabytes: float = 24) -> None:
+        monkeypatch.setattr(psutil, "cpu_count", lambda: cores)
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=int(gigabytes * 2**30)))
+        monkeypatch.setattr(placement, "_gpus_here", lambda: gpus)
+
+    return set_to
+
+
+def refused_here(tasks: Sequence[Task]) -> str:
+    with pytest.raises(InfeasibleError) as caught:
+        check_this_machine(tasks)
+    assert caught.value.exit_code == 4
+    return str(caught.value)
+
+
+def test_processors_may_be_shared_by_tasks(machine: Callable[..., None]) -> None:
+    machine(cores=2)
+    check_this_machine([CHIEF, WORKER, PS, Task("evaluator", 0, 1.0, 0)])
+
+
+def test_one_task_cannot_have_more_processors_than_there_are(machine: Callable[..., None]) -> None:
+    machine(cores=2)
+    told = refused_here([CHIEF, Task("worker", 0, 3.0, 0)])
+    assert "worker-0 (3 CPUs, 0 GPUs)" in told and "2 CPUs and 0 GPUs" in told and "--cpus_per_worker" in told
+
+
+def test_gpus_cannot_be_shared(machine: Callable[..., None]) -> None:
+    machine(gpus=1)
+    check_this_machine([GPU_CHIEF, PS])
+    told = refused_here([GPU_CHIEF, GPU_WORKER])
+    assert "2 GPUs in all" in told and "no room for worker-0" in told and "--gpus_per_worker" in told
+    machine(gpus=0)
+    assert "no room for chief-0" in refused_here([GPU_CHIEF])
+
+
+def test_memory_must_do_for_all_processes(machine: Callable[..., None]) -> None:
+    machine(gigabytes=1.5)
+    check_this_machine([CHIEF, WORKER])
+    told = refused_here([CHIEF, WORKER, PS])
+    assert "3 processes" in told and "1536 MiB free" in told and "--num_workers" in told
+
+
+# --- a cluster
+
+
+class Cluster:
+    """Ray, as far as `placed` asks it."""
+
+    def __init__(self, nodes: Sequence[Mapping[str, Any]]) -> None:
+        self.nodes = list(nodes)
+        self.clock = FakeClock()
+        self.groups: list[FakePlacementGroup] = []
+        self.busy = False
+
+    def make_group(self, bundles: Sequence[Mapping[str, float]], strategy: str) -> FakePlacementGroup:
+        assert strategy == "PACK"
+        self.groups.append(FakePlacementGroup(bundles, self.clock, self.is_ready))
+        return self.groups[-1]
+
+    def is_ready(self) -> bool:
+        offered = sum(node["Resources"].get("CPU", 0) for node in self.nodes if node["Alive"])
+        return not self.busy and offered >= sum(bundle["CPU"] for bundle in self.groups[-1].bundles)
+
+    def remove(self, group: FakePlacementGroup) -> None:
+        assert not group.removed
+        group.removed = True
+
+
+def node(cpus: float, *, alive: bool = True, **more: float) -> dict[str, Any]:
+    return {"Alive": alive, "Resources": {"CPU": cpus, "memory": 1e9, **more}}
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    import ray
+    import ray.util.placement_group
+
+    made = Cluster([node(2)])
+    monkeypatch.setattr(ray, "nodes", lambda: made.nodes)
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(ray.util.placement_group, "placement_group", made.make_group)
+    monkeypatch.setattr(ray.util.placement_group, "remove_placement_group", made.remove)
+    monkeypatch.setattr(placement, "time", made.clock)
+    return made
+
+
+def test_each_task_gets_a_bundle_in_its_place_and_the_group_is_removed_at_the_end(cluster: Cluster) -> None:
+    cluster.nodes = [node(4, GPU=1)]
+    lines: list[str] = []
+    with placed([GPU_CHIEF, PS], timeout_secs=0, announce=lines.append) as group:
+        assert group.bundles == [{"CPU": 1.0, "GPU": 1}, {"CPU": 1.0}] and not group.removed
+    assert group.removed and lines == []
+
+
+def fail_inside(tasks: Sequence[Task]) -> None:
+    with placed(tasks, timeout_secs=0, announce=print):
+        raise RuntimeError("in the run")
+
+
+def test_the_group_is_removed_after_an_error_too(cluster: Cluster) -> None:
+    with pytest.raises(RuntimeError, match="in the run"):
+        fail_inside([CHIEF])
+    assert cluster.groups[0].removed
+
+
+def refused(tasks: Sequence[Task], timeout_secs: float, announce: Callable[[str], None] = print) -> str:
+    with pytest.raises(InfeasibleError) as caught, placed(tasks, timeout_secs=timeout_secs, announce=announce):
+        pass
+    return str(caught.value)
+
+
+def test_what_does_not_fit_is_told_at_once_with_what_is_asked_and_offered(cluster: Cluster) -> None:
+    cluster.nodes = [node(2), node(64, alive=False)]
+    told = refused([CHIEF, WORKER, PS], 0)
+    assert cluster.clock.now == 1000 and cluster.groups == []
+    assert "asked:  3 CPUs and 0 GPUs in all: chief-0 (1 CPUs, 0 GPUs), worker-0" in told
+    assert "found:  1 node(s), with 2 CPUs and 0 GPUs; no room for ps-0" in told
+    assert all(flag in told for flag in ("--num_workers", "--cpus_per_worker", "--placement_timeout_secs"))
+
+
+def test_a_cluster_without_nodes_is_told(cluster: Cluster) -> None:
+    cluster.nodes = []
+    assert "no node at all" in refused([CHIEF], 0)
+
+
+def test_nodes_that_come_up_in_time_are_waited_for(cluster: Cluster) -> None:
+    lines: list[str] = []
+    wait = FakePlacementGroup.wait
+
+    def wait_and_grow(group: FakePlacementGroup, timeout_seconds: float) -> bool:
+        if cluster.clock.now > 1020:
+            cluster.nodes = [node(2), node(2)]
+        return wait(group, timeout_seconds)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(FakePlacementGroup, "wait", wait_and_grow)
+        with placed([CHIEF, WORKER, PS], timeout_secs=60, announce=lines.append) as group:
+            assert not group.removed
+    assert group.removed and lines == ["no room for ps-0 yet; waiting up to 60 s for nodes"]
+
+
+def test_nodes_that_do_not_come_are_waited_for_no_longer_than_allowed(cluster: Cluster) -> None:
+    lines: list[str] = []
+    told = refused([CHIEF, WORKER, PS], 60, lines.append)
+    assert 1060 < cluster.clock.now < 1070 and "1 node(s) after 6" in told
+    assert cluster.groups[0].removed, "the demand must not stay with the autoscaler"
+
+
+def test_a_cluster_that_is_busy_is_waited_for_and_that_is_said_once(cluster: Cluster) -> None:
+    cluster.busy = True
+    lines: list[str] = []
+    wait = FakePlacementGroup.wait
+
+    def wait_and_end(group: FakePlacementGroup, timeout_seconds: float) -> bool:
+        cluster.busy = cluster.clock.now < 5000
+        return wait(group, timeout_seconds)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(FakePlacementGroup, "wait", wait_and_end)
+        with placed([CHIEF], timeout_secs=0, announce=lines.append):
+            pass
+    assert len(lines) == 1 and "busy" in lines[0]

@@ -1,0 +1,184 @@
+"""Whose Ray a command runs on, how it is shut off from others, and that nothing of it is left."""
+
+from __future__ import annotations
+
+import glob
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cvd_cluster.embedded_ray import usable_cores
+from cvd_cluster.ray_session import RaySession, in_ray_job, ray_session, require_absolute_paths
+from estimators.errors import UserError
+from tests.integration.commands import Finished, command_environment
+
+_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+_ROOT = Path(__file__).parents[2]
+_SESSION = """
+from cvd_cluster.ray_session import ray_session
+from launch.flags import run_command
+def main():
+    with ray_session(cpus_needed=1, announce=print) as session:
+        import ray
+        print(session.started_here, session.address, len(ray.nodes()), flush=True)
+        {body}
+run_command(main)
+"""
+
+
+def _start(body: str, env: dict[str, str] | None = None) -> tuple[subprocess.Popen[str], str]:
+    mark = uuid.uuid4().hex
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SESSION.format(body=body)],
+        env=command_environment(mark, env),
+        cwd=_ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    return process, mark
+
+
+def _run(body: str = "pass", env: dict[str, str] | None = None) -> Finished:
+    process, mark = _start(body, env)
+    output, _ = process.communicate(timeout=120)
+    return Finished(process.returncode, output, mark)
+
+
+@dataclass(frozen=True)
+class Here:
+    """A session of this process, and what it said."""
+
+    session: RaySession
+    lines: tuple[str, ...]
+    token: str
+
+
+@pytest.fixture(scope="module")
+def here() -> Iterator[Here]:
+    lines: list[str] = []
+    before, children = dict(os.environ), set(psutil.Process().children())
+    with ray_session(cpus_needed=usable_cores() + 0.5, announce=lines.append) as session:
+        yield Here(session, tuple(lines), os.environ["RAY_AUTH_TOKEN"])
+    assert {name: value for name, value in os.environ.items() if name.startswith("RAY_AUTH")} == {
+        name: value for name, value in before.items() if name.startswith("RAY_AUTH")
+    }
+    assert set(psutil.Process().children()) == children
+
+
+@pytest.mark.parametrize(
+    ("address", "found"),
+    [
+        ("127.0.0.1:1", "refused"),
+        ("http://127.0.0.1:8265", "is a URL"),
+        ("ray://127.0.0.1:10001", "is a URL"),
+        ("nonsense", "Invalid address format"),
+    ],
+)
+def test_an_address_that_leads_to_no_cluster_is_told_at_once(monkeypatch, capfd, address, found):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with (
+        pytest.raises(UserError, match="The Ray cluster cannot be reached") as caught,
+        ray_session(cpus_needed=1, announce=print),
+    ):
+        pass
+    assert f"RAY_ADDRESS={address}" in caught.value.asked and found in caught.value.found
+    assert capfd.readouterr().err == ""
+
+
+def test_a_ray_of_our_own_is_on_loopback_and_has_the_cpus_that_are_asked_for(here):
+    import ray
+
+    (node,) = ray.nodes()
+    assert here.session.started_here
+    assert node["NodeManagerAddress"] == "127.0.0.2" and here.session.address.startswith("127.0.0.2:")
+    cores = usable_cores()
+    assert node["Resources"]["CPU"] == cores + 1
+    assert here.lines == (
+        f"Ray on this machine: {cores + 1} CPUs are asked for and it has {cores}, so they are shared",
+    )
+
+
+@pytest.mark.parametrize(
+    "env",
+    [{}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "wrong" * 8}],
+    ids=["without a token", "with a wrong token"],
+)
+def test_a_stranger_is_refused(here, env):
+    done = _run(env={"RAY_ADDRESS": here.session.address, "HOME": "/nonexistent", **env})
+    assert done.code == 2, done.output
+    assert done.lines[0] == "error: The Ray cluster refuses this process: its token is missing or wrong"
+    assert "RAY_AUTH_MODE" in done.output and len(done.lines) == 3, done.output
+
+
+def test_a_process_with_the_token_joins_and_leaves_the_cluster_up(here):
+    import ray
+
+    env = {"RAY_ADDRESS": here.session.address, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": here.token}
+    done = _run(env=env)
+    assert (done.code, done.output) == (0, f"False {here.session.address} 1\n")
+    assert len(ray.nodes()) == 1
+
+
+def test_a_session_inside_a_session_uses_the_same_ray(here):
+    with ray_session(cpus_needed=1, announce=print) as inner:
+        assert inner == RaySession(started_here=False, address=here.session.address)
+    import ray
+
+    assert ray.is_initialized()
+
+
+def test_two_runs_on_one_machine_do_not_meet_and_an_error_leaves_nothing(here):
+    done = _run("raise ArithmeticError('of the user')", env={"RAY_ADDRESS": "local"})
+    started, address, nodes = done.lines[0].split()
+    assert (started, nodes) == ("True", "1") and address != here.session.address
+    assert done.code == 1 and done.lines[-1] == "ArithmeticError: of the user"
+    assert done.left_behind() == []
+
+
+def test_a_terminated_run_ends_its_ray():
+    folders = set(glob.glob(f"{tempfile.gettempdir()}/cvd-ray-*"))
+    process, mark = _start("import time; time.sleep(60)")
+    assert process.stdout is not None and process.stdout.readline().startswith("True ")
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    done = Finished(process.returncode, output, mark)
+    assert (done.code, done.output) == (128 + signal.SIGTERM, "")
+    assert done.left_behind() == []
+    assert set(glob.glob(f"{tempfile.gettempdir()}/cvd-ray-*")) <= folders
+
+
+def test_relative_paths_are_refused_in_a_job_with_what_they_would_mean(monkeypatch):
+    monkeypatch.setenv(_JOB, "{}")
+    assert in_ray_job()
+    with pytest.raises(UserError, match="A relative path in a Ray job: --output_file") as caught:
+        require_absolute_paths({"train_dir": "/runs/1", "model_dir": None, "output_file": "out/submission.csv"})
+    assert os.path.abspath("out/submission.csv") in caught.value.found
+    assert "absolute path" in caught.value.change
+
+
+@pytest.mark.parametrize("path", ["/data/*", "gs://bucket/data", "/a/*,/b/*", "~/data/x", None])
+def test_paths_that_mean_the_same_everywhere_are_let_pass_in_a_job(monkeypatch, path):
+    monkeypatch.setenv(_JOB, "{}")
+    require_absolute_paths({"input_data_pattern": path})
+
+
+def test_one_relative_pattern_among_several_is_enough(monkeypatch):
+    monkeypatch.setenv(_JOB, "{}")
+    with pytest.raises(UserError):
+        require_absolute_paths({"input_data_pattern": "/a/*,b/*"})
+
+
+def test_outside_a_job_a_relative_path_is_fine(monkeypatch):
+    monkeypatch.delenv(_JOB, raising=False)
+    assert not in_ray_job()
+    require_absolute_paths({"output_file": "submission.csv"})

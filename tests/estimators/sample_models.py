@@ -1,0 +1,111 @@
+"""Models and losses of a user's own, right and wrong ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from estimators import BaseLoss, BaseModel
+
+
+def _mean_colour(model_input: Any) -> Any:
+    return tf.reduce_mean(model_input, axis=[1, 2, 3], keepdims=False)[:, tf.newaxis]
+
+
+class ScaledMean(BaseModel):
+    """One column: sigmoid(w * mean of the picture), w = 2 at first; says whether it trains."""
+
+    calls: list[tuple[int, bool]] = []  # noqa: RUF012 - read by the tests
+
+    def create_model(self, model_input, num_classes=2, is_training=True, **params):
+        ScaledMean.calls.append((num_classes, is_training))
+        weight = tf.compat.v1.get_variable("weight", [], initializer=tf.compat.v1.constant_initializer(2.0))
+        return {"predictions": tf.sigmoid(weight * _mean_colour(model_input))}
+
+
+class KColumns(BaseModel):
+    """K columns that fall with their number: 1 - k / K."""
+
+    def create_model(self, model_input, num_classes=2, is_training=True, **params):
+        bias = tf.compat.v1.get_variable("bias", [], initializer=tf.compat.v1.zeros_initializer())
+        columns = 1 - tf.range(num_classes, dtype=tf.float32) / num_classes
+        return {"predictions": 0 * _mean_colour(model_input) + columns + bias}
+
+
+class Penalized(BaseModel):
+    """A penalty of 3 w beside a prediction of 0.5, and another of 5 w in TensorFlow's collection; an update a step."""
+
+    def create_model(self, model_input, num_classes=2, is_training=True, **params):
+        weight = tf.compat.v1.get_variable("weight", [], initializer=tf.compat.v1.ones_initializer())
+        counter = tf.compat.v1.get_variable(
+            "counter", [], trainable=False, initializer=tf.compat.v1.zeros_initializer()
+        )
+        tf.compat.v1.add_to_collection(tf.compat.v1.GraphKeys.UPDATE_OPS, counter.assign_add(1.0))
+        tf.compat.v1.add_to_collection(tf.compat.v1.GraphKeys.REGULARIZATION_LOSSES, 5 * weight)
+        bias = tf.compat.v1.get_variable("bias", [], initializer=tf.compat.v1.constant_initializer(0.5))
+        return {"predictions": bias + 0 * _mean_colour(model_input), "regularization_loss": 3 * weight}
+
+
+class Returns(BaseModel):
+    """Returns what `output` makes of the mean colour [B, 1]."""
+
+    output: Any
+
+    def create_model(self, model_input, num_classes=2, is_training=True, **params):
+        return type(self).output(_mean_colour(model_input))
+
+
+class NoPredictions(Returns):
+    output = staticmethod(lambda mean: {"logits": mean, "loss": mean})
+
+
+class NoDictionary(Returns):
+    output = staticmethod(lambda mean: mean)
+
+
+class FlatPredictions(Returns):
+    output = staticmethod(lambda mean: {"predictions": mean[:, 0]})
+
+
+class ThreeColumns(Returns):
+    output = staticmethod(lambda mean: {"predictions": tf.concat([mean] * 3, axis=1)})
+
+
+class OneColumn(Returns):
+    output = staticmethod(lambda mean: {"predictions": mean})
+
+
+class VectorLoss(BaseLoss):
+    def calculate_loss(self, predictions, labels, **params):
+        return tf.reduce_mean(tf.square(predictions - labels), axis=1)
+
+
+class NumberLoss(BaseLoss):
+    def calculate_loss(self, predictions, labels, **params):
+        return 0.5
+
+
+class SquaredLoss(BaseLoss):
+    def calculate_loss(self, predictions, labels, **params):
+        return tf.reduce_mean(tf.reduce_sum(tf.square(labels - predictions), axis=1))
+
+
+class NanModel(Returns):
+    """Its loss is NaN from the first step on."""
+
+    output = staticmethod(
+        lambda mean: {
+            "predictions": mean * tf.compat.v1.get_variable("w", [], initializer=tf.constant_initializer(float("nan")))
+        }
+    )
+
+
+class BrokenInTheGraph(Returns):
+    """Builds, and fails with TensorFlow's InvalidArgumentError when it is run."""
+
+    @staticmethod
+    def output(mean):
+        weight = tf.compat.v1.get_variable("w", [])
+        with tf.control_dependencies([tf.debugging.Assert(tf.size(mean) < 0, ["a mistake of the model"])]):
+            return {"predictions": tf.sigmoid(mean * weight)}

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from estimators.class_lookup import built_in_names, load_class
+from estimators.cvd_models import prediction_columns
+
+pytestmark = pytest.mark.filterwarnings(r"ignore:`tf\.layers\.")
+
+
+@pytest.mark.parametrize("name", built_in_names("model"))
+@pytest.mark.parametrize(("num_classes", "columns"), [(2, 1), (5, 5)])
+@pytest.mark.parametrize("side", [8, 33])
+def test_a_model_gives_a_probability_a_column_for_any_picture_size(
+    name: str, num_classes: int, columns: int, side: int
+) -> None:
+    with tf.Graph().as_default():
+        pictures = tf.compat.v1.placeholder(tf.float32, [None, side, side, 3])
+        output = load_class("model", name)().create_model(pictures, num_classes=num_classes, is_training=True, more=1)
+        assert output["predictions"].shape.as_list() == [None, columns]
+        with tf.compat.v1.Session() as session:
+            session.run(tf.compat.v1.global_variables_initializer())
+            values = session.run(
+                output["predictions"], {pictures: np.random.default_rng(0).normal(size=(4, side, side, 3))}
+            )
+    assert values.dtype == np.float32 and ((values > 0) & (values < 1)).all()
+    assert len(np.unique(values)) > 1, "it depends on the picture"
+
+
+def test_two_classes_are_told_apart_by_one_column() -> None:
+    assert [prediction_columns(classes) for classes in (2, 3, 10)] == [1, 3, 10]
+
+
+def test_the_logistic_model_pays_for_large_weights() -> None:
+    with tf.Graph().as_default():
+        pictures = tf.zeros([1, 8, 8, 3])
+        output = load_class("model", "LogisticModel")().create_model(pictures)
+        (weights,) = [v for v in tf.compat.v1.trainable_variables() if "weights" in v.name]
+        with tf.compat.v1.Session() as session:
+            session.run(tf.compat.v1.global_variables_initializer())
+            session.run(weights.assign(tf.fill(weights.shape, 2.0)))
+            # l2_loss is half the sum of squares.
+            assert session.run(output["regularization_loss"]) == pytest.approx(1e-8 * 8 * 8 * 3 * 4 / 2)
+            assert session.run(output["predictions"]) == [[0.5]]

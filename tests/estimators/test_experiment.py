@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from estimators.checkpoints import latest_checkpoint, list_checkpoints
+from estimators.errors import DataError, UserError
+from estimators.exports import exported_steps
+from tests.estimators.drawn_records import flip, numbered_file, offset_of, record, write_file
+from tests.estimators.small_run import small_options, train
+
+pytestmark = pytest.mark.filterwarnings(r"ignore:`tf\.layers\.")
+MODELS = "tests.estimators.sample_models"
+
+
+def steps(train_dir: str) -> list[int]:
+    return [checkpoint.step for checkpoint in list_checkpoints(train_dir)]
+
+
+def weights(train_dir: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    latest = latest_checkpoint(train_dir)
+    assert latest is not None
+    values: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = tf.train.load_checkpoint(latest.prefix).get_tensor(
+        "weights"
+    )
+    return values
+
+
+def test_a_run_reports_saves_exports_and_resumes(tmp_path: Path) -> None:
+    options = small_options(
+        tmp_path, max_steps=6, save_checkpoints_steps=2, export_model_steps=4, keep_checkpoint_max=2
+    )
+    told = train(options)
+    assert [int(re.findall(r"\d+", line)[0]) for line in told.lines_with("training step")] == [1, 2, 3, 4, 5, 6]
+    assert told.saved[:4] == [0, 2, 4, 6] and told.finished == [6] and told.progressed[-1] == (6, 6)
+    assert steps(options.train_dir) == [4, 6], "keep_checkpoint_max=2"
+    assert exported_steps(options.train_dir) == [4, 6]
+    assert [line.split(" to ")[0] for line in told.lines_with("exported")] == ["exported step 4", "exported step 6"]
+
+    told = train(small_options(tmp_path, max_steps=8))
+    assert [int(re.findall(r"\d+", line)[0]) for line in told.lines_with("training step")] == [7, 8]
+    assert told.finished == [8] and exported_steps(options.train_dir) == [4, 6, 8] and told.progressed[-1] == (8, 2)
+
+    shutil.rmtree(f"{options.train_dir}/export/step_8")  # as if the run had been killed before its last export
+    told = train(small_options(tmp_path, max_steps=8))
+    assert told.lines_with("nothing to train: step 8 of 8") and told.finished == [8] and told.progressed == []
+    assert exported_steps(options.train_dir) == [4, 6, 8]
+
+
+def test_a_seed_gives_the_same_weights_in_each_run(tmp_path: Path) -> None:
+    # Twelve batches of four are two passes over the data.
+    runs = [small_options(tmp_path, train_dir=str(tmp_path / name), max_steps=12, seed=3) for name in ("a", "b")]
+    for options in runs:
+        train(options)
+    first, second = (weights(options.train_dir) for options in runs)
+    np.testing.assert_array_equal(first, second)
+
+
+def test_damage_that_is_met_later_is_named_and_checkpoints_stay(tmp_path: Path) -> None:
+    options = small_options(tmp_path, max_steps=3)
+    train(options)
+    path, offset = str(tmp_path / "data" / "train-1"), offset_of(map(record, range(80, 83)))
+    intact = Path(path).read_bytes()
+    flip(path, offset + 40)
+    with pytest.raises(DataError) as caught:
+        train(small_options(tmp_path, max_steps=30))
+    assert f"at byte {offset}: the checksum of the record's data is wrong" in caught.value.found
+    assert path in caught.value.asked
+
+    write_file(Path(path), [record(i, label=7 if i == 83 else 0) for i in range(80, 88)])
+    with pytest.raises(DataError) as caught:
+        train(small_options(tmp_path, max_steps=30))
+    assert f"{path}, record at byte {offset} (83.jpg): its label 7 is outside [0, 2)" in caught.value.found
+    assert 3 in steps(options.train_dir) and exported_steps(options.train_dir) == [3]
+
+    Path(path).write_bytes(intact)
+    assert train(small_options(tmp_path, max_steps=5)).finished == [5]
+
+
+def test_bad_records_can_be_left_out_and_are_counted(tmp_path: Path) -> None:
+    options = small_options(tmp_path, max_steps=4, on_bad_record="skip")
+    write_file(tmp_path / "data" / "train-1", [record(i, label=7 if i == 83 else 0) for i in range(80, 88)])
+    told = train(options)
+    assert told.finished == [4] and len(told.lines_with("skipped a bad record: 83.jpg")) == 1
+    assert told.lines[-1].startswith("bad records skipped: 1")
+
+
+def test_a_run_of_which_every_record_is_bad_fails_and_exports_nothing(tmp_path: Path) -> None:
+    options = small_options(tmp_path, max_steps=4, on_bad_record="skip")
+    for i in range(3):
+        write_file(tmp_path / "data" / f"train-{i}", [record(i, label=7)])
+    with pytest.raises(DataError, match="No record is left to train on") as caught:
+        train(options)
+    assert "--train_data_pattern" in caught.value.change and exported_steps(options.train_dir) == []
+
+
+def test_a_loss_that_is_nan_ends_training_with_a_hint_and_the_checkpoints_stay(tmp_path: Path) -> None:
+    options = small_options(tmp_path, max_steps=4, model=f"{MODELS}:NanModel")
+    with pytest.raises(UserError, match="The loss is NaN") as caught:
+        train(options)
+    assert "--base_learning_rate" in caught.value.change and steps(options.train_dir) == [0]
+
+
+@pytest.mark.parametrize("on_bad_record", ["fail", "skip"])
+def test_a_mistake_in_the_model_is_not_put_down_to_the_data(tmp_path: Path, on_bad_record: str) -> None:
+    options = small_options(tmp_path, max_steps=4, model=f"{MODELS}:BrokenInTheGraph", on_bad_record=on_bad_record)
+    if on_bad_record == "skip":
+        write_file(tmp_path / "data" / "train-2", [record(1, label=7), record(2)])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="a mistake of the model"):
+        train(options)
+
+
+def test_a_loss_falls_on_pictures_that_can_be_told_apart(tmp_path: Path) -> None:
+    dark, light = (
+        [record(i, label=label) for i in numbers] for label, numbers in ((0, range(20)), (1, range(230, 250)))
+    )
+    (tmp_path / "data").mkdir()
+    write_file(tmp_path / "data" / "train-0", dark + light)
+    numbered_file(tmp_path / "data" / "validation-0", range(3))
+    told = train(small_options(tmp_path, num_epochs=10, batch_size=8))
+    losses = [float(re.findall(r"Loss: ([\d.]+)", line)[0]) for line in told.lines_with("training step")]
+    assert len(losses) == 50 and max(losses[-5:]) < 0.2
+    assert "Hit@1: 1.00" in told.lines_with("training step")[-1]
