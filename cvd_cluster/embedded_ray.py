@@ -12,15 +12,14 @@ import math
 import os
 import secrets
 import shutil
-import signal
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import psutil
 
 from cvd_cluster.replaced_attributes import replaced_attributes
+from cvd_cluster.sigterm import sigterm_kept
 from estimators.errors import InfrastructureError
 
 # Ray replaces 127.0.0.1 by the machine's outer address; this one it leaves alone.
@@ -56,6 +55,8 @@ def started(*, cpus_needed: float, with_gpus: bool, announce: Callable[[str], No
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Read when Ray is imported: a call that comes too late must fail, not start another Ray, open to everyone.
+        "RAY_ENABLE_AUTO_CONNECT": "0",
     }
     with _temporary_folder() as folder, _environment(variables), sigterm_kept() as put_sigterm_back:
         this = psutil.Process()
@@ -118,38 +119,14 @@ def _fewer_processes() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def sigterm_kept() -> Iterator[Callable[[], None]]:
-    """Yields a function that undoes what `ray.init` does to SIGTERM; at the end all is as it was before.
-
-    A handler of the process's own is put back. Where there is none, SIGTERM raises SystemExit, so that a run that is
-    terminated ends its Ray.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: None  # Python, and so Ray, sets handlers in the main thread only
-        return
-    before = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
-
-    def put_back() -> None:
-        signal.signal(signal.SIGTERM, _exit_terminated if before is signal.SIG_DFL else before)
-
-    try:
-        yield put_back
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _exit_terminated(signum: int, frame: object) -> None:
-    raise SystemExit(128 + signum)
-
-
-@contextlib.contextmanager
 def _temporary_folder() -> Iterator[str]:
     folder = tempfile.mkdtemp(prefix="cvd-ray-")
     if len(folder) > _LONGEST_FOLDER:
         os.rmdir(folder)
         folder = tempfile.mkdtemp(prefix="cvd-ray-", dir="/tmp")
     try:
-        yield folder
+        # One level down: Ray lets everyone on the machine into the folder it is given, with its sockets and logs.
+        yield os.path.join(folder, "r")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

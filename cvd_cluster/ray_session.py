@@ -10,21 +10,17 @@ already; it is left as it was found. Otherwise Ray is started on this machine, f
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
-import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from cvd_cluster import embedded_ray
+from cvd_cluster import embedded_ray, joined_ray
 from estimators import storage
 from estimators.errors import UserError
 
 # Set by Ray's job manager for the command of a job, and by nobody else.
 _JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-_MOST_SHOWN = 300
-_CONNECT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -95,7 +91,7 @@ def ray_session(*, cpus_needed: float, gpus_needed: float = 0, announce: Callabl
     if _is_connected():
         yield RaySession(started_here=False, address=_gcs_address())
     elif not starts_ray_here():
-        with _joined(_address_of_cluster() or "auto"):
+        with joined_ray.joined(_address_of_cluster() or "auto"):
             yield RaySession(started_here=False, address=_gcs_address())
     else:
         with embedded_ray.started(cpus_needed=cpus_needed, with_gpus=gpus_needed > 0, announce=announce):
@@ -111,80 +107,3 @@ def _gcs_address() -> str:
     import ray
 
     return str(ray.get_runtime_context().gcs_address)
-
-
-@contextlib.contextmanager
-def _joined(address: str) -> Iterator[None]:
-    import ray
-
-    with embedded_ray.sigterm_kept() as put_sigterm_back:
-        try:
-            _check_reachable(address)
-            with _hurried(), _stderr_dropped():
-                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except Exception as error:  # Ray raises ConnectionError, RuntimeError, ValueError and errors of its own here
-            raise _cannot_join(address, error) from None
-        put_sigterm_back()
-        try:
-            yield
-        finally:
-            ray.shutdown()
-
-
-def _check_reachable(address: str) -> None:
-    """Raises an exception where nobody listens; there Ray itself would go on trying for a quarter of an hour."""
-    from ray._private import services
-
-    if "://" in address:
-        raise ValueError(f"{address} is a URL")
-    host, _, port = str(services.canonicalize_bootstrap_address(address) or "").rpartition(":")
-    if not host:
-        raise ConnectionError("no Ray runs on this machine")
-    socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
-
-
-@contextlib.contextmanager
-def _hurried() -> Iterator[None]:
-    # Ray tries 20 times with a second between, also where the token is wrong and no try can help.
-    name = "RAY_gcs_server_port_wait_time_s"
-    before = os.environ.get(name)
-    os.environ[name] = before or "2"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-
-
-@contextlib.contextmanager
-def _stderr_dropped() -> Iterator[None]:
-    # Until it has a session's log file, Ray's C++ part writes each failed try to file descriptor 2.
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
-def _cannot_join(address: str, error: Exception) -> UserError:
-    asked = f"RAY_ADDRESS={address} RAY_AUTH_MODE={os.environ.get('RAY_AUTH_MODE', '(not set)')}"
-    causes = [" ".join(str(cause).split()) for cause in (error, error.__cause__) if cause is not None]
-    if any("uthentication" in cause for cause in causes):
-        return UserError(
-            "The Ray cluster refuses this process: its token is missing or wrong",
-            asked=asked,
-            change="set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's token (on the "
-            "machine of `ray start` it is in ~/.ray/auth_token)",
-        )
-    return UserError(
-        "The Ray cluster cannot be reached",
-        asked=asked,
-        found=causes[0][:_MOST_SHOWN],
-        change="set RAY_ADDRESS to the host:port that `ray start --head` printed, or unset it to start Ray on this "
-        "machine",
-    )

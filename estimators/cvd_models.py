@@ -66,6 +66,87 @@ class CnnModel(BaseModel):
         return {"predictions": tf.sigmoid(logits)}
 
 
+class MoeModel(BaseModel):
+    """A mixture of logistic experts for each column, as in the 2017 starter code (there it could not be started)."""
+
+    def create_model(
+        self,
+        model_input: Any,
+        num_classes: int = 2,
+        is_training: bool = True,
+        num_mixtures: int = 2,
+        **params: Any,
+    ) -> dict[str, Any]:
+        """sum over the experts e of gate_e(x) sigmoid(w_e x + b_e), for each column, on the flattened picture.
+
+        The gate is a softmax over num_mixtures + 1: the last one stands for an expert that always predicts 0.
+
+        Args:
+          model_input: float32 [B, H, W, 3] in [-1, 1].
+          num_classes: 2 gives one column, K > 2 gives K independent columns.
+          is_training: makes no difference here.
+          num_mixtures: experts of each column, beside the one that predicts 0.
+          **params: ignored.
+
+        Returns:
+          predictions: float32 [B, 1] or [B, K] in (0, 1); regularization_loss: scalar.
+        """
+        pixels = tf.compat.v1.layers.flatten(model_input)
+        columns = prediction_columns(num_classes)
+
+        def linear(name: str, outputs: int) -> tuple[Any, Any]:
+            weights = tf.compat.v1.get_variable(f"{name}_weights", [pixels.shape[-1], columns * outputs])
+            zeros = tf.compat.v1.zeros_initializer()
+            biases = tf.compat.v1.get_variable(f"{name}_biases", [columns * outputs], initializer=zeros)
+            result = tf.reshape(tf.matmul(pixels, weights) + biases, [-1, columns, outputs])
+            return result, tf.nn.l2_loss(weights)
+
+        gates, gates_penalty = linear("gates", num_mixtures + 1)
+        experts, experts_penalty = linear("experts", num_mixtures)
+        predictions = tf.reduce_sum(tf.nn.softmax(gates)[:, :, :num_mixtures] * tf.sigmoid(experts), axis=2)
+        return {"predictions": predictions, "regularization_loss": _L2_PENALTY * (gates_penalty + experts_penalty)}
+
+
+class ResNetModel(BaseModel):
+    """A small residual network with batch normalisation and dropout; the one to begin with on photos."""
+
+    def create_model(
+        self,
+        model_input: Any,
+        num_classes: int = 2,
+        is_training: bool = True,
+        dropout: float = 0.3,
+        **params: Any,
+    ) -> dict[str, Any]:
+        """Four residual blocks (24, 48, 96, 128 filters), each halving height and width; mean; dropout; sigmoid.
+
+        A block is pool(relu(norm(conv3x3(x)))) + norm(conv1x1(mean_pool(x))).
+
+        Args:
+          model_input: float32 [B, H, W, 3] in [-1, 1]; H and W at least 16.
+          num_classes: 2 gives one column, K > 2 gives K independent columns.
+          is_training: batch normalisation by the batch, and dropout, in training only.
+          dropout: share of the features that is left out in training.
+          **params: ignored.
+
+        Returns:
+          predictions: float32 [B, 1] or [B, K] in (0, 1).
+        """
+        layers = tf.compat.v1.layers
+
+        def normalized(net: Any) -> Any:
+            # The default momentum of 0.99 needs hundreds of steps to forget the initial moments.
+            return layers.batch_normalization(net, training=is_training, momentum=0.9)
+
+        net = model_input
+        for filters in (24, 48, 96, 128):
+            main = tf.nn.relu(normalized(layers.conv2d(net, filters, 3, padding="same", use_bias=False)))
+            shortcut = normalized(layers.conv2d(layers.average_pooling2d(net, 2, 2), filters, 1, use_bias=False))
+            net = layers.max_pooling2d(main, 2, 2) + shortcut
+        features = layers.dropout(tf.reduce_mean(net, axis=[1, 2]), rate=dropout, training=is_training)
+        return {"predictions": tf.sigmoid(layers.dense(features, prediction_columns(num_classes)))}
+
+
 def prediction_columns(num_classes: int) -> int:
     """One sigmoid column tells two classes apart; more classes take a column each."""
     return 1 if num_classes == 2 else num_classes

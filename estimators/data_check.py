@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from estimators import storage
+from estimators.conversion.manifest import counts_from_manifest
 from estimators.errors import DataError, UserError
 from estimators.record_schema import IMAGE_ENCODED, IMAGE_ID, IMAGE_LABEL, parse_example
 from estimators.tfrecord_framing import DamagedRecordError, count_records, read_records
@@ -34,7 +35,7 @@ class DataFiles:
 def check_data(
     pattern: str, *, flag: str, num_classes: int | None, on_bad_record: str, announce: Callable[[str], None] = print
 ) -> DataFiles:
-    """Finds the files, tries the first record of each, and counts the records by their headers.
+    """Finds the files, tries the first record of each, and counts the records: by manifest.json or by their headers.
 
     Args:
       pattern: the glob.
@@ -47,14 +48,7 @@ def check_data(
       UserError: no file matches, or none holds a record.
       DataError: a file is no TFRecord file, or its first record lacks something.
     """
-    paths = storage.glob(pattern)
-    if not paths:
-        raise UserError(
-            f"No file matches --{flag}",
-            asked=f"--{flag}={pattern}",
-            found=storage.nearest_names(pattern),
-            change=f"--{flag}; put it in quotes so that the shell does not expand it",
-        )
+    paths = matching_files(pattern, flag=flag)
     skip = on_bad_record == "skip"
 
     def pass_over(damage: Exception) -> None:
@@ -72,7 +66,10 @@ def check_data(
             if not skip or not count_records(path, on_damage=lambda _: None):
                 raise
             pass_over(damage)
-    counts = tuple(count_records(path, on_damage=pass_over if skip else None) for path in paths)
+    # Whoever expects damage has every header looked at.
+    counts = None if skip else counts_from_manifest(paths)
+    if counts is None:
+        counts = tuple(count_records(path, on_damage=pass_over if skip else None) for path in paths)
     if not sum(counts):
         raise DataError(
             f"The files of --{flag} hold no record",
@@ -81,6 +78,23 @@ def check_data(
             change=f"--{flag}",
         )
     return DataFiles(tuple(paths), counts)
+
+
+def matching_files(pattern: str, *, flag: str) -> list[str]:
+    """The files that match the pattern of a flag.
+
+    Raises:
+      UserError: there is none.
+    """
+    paths = storage.glob(pattern)
+    if not paths:
+        raise UserError(
+            f"No file matches --{flag}",
+            asked=f"--{flag}={pattern}",
+            found=storage.nearest_names(pattern),
+            change=f"--{flag}; put it in quotes so that the shell does not expand it",
+        )
+    return paths
 
 
 class _BadRecord(Exception):
@@ -100,7 +114,7 @@ def _how_to_go_on(flag: str) -> str:
 
 def _try_first_record(path: str, num_classes: int | None) -> None:
     for offset, data in read_records(path):
-        _check_record(path, offset, data, num_classes, _pillow_error)
+        _check_record(path, offset, data, num_classes, pillow_error)
         return
 
 
@@ -128,7 +142,8 @@ def _check_record(
         raise _BadRecord(path, offset, example.image_id, reason)
 
 
-def _pillow_error(encoded: bytes) -> str | None:
+def pillow_error(encoded: bytes) -> str | None:
+    """Why a picture does not decode; None if it does. Needs no TensorFlow."""
     from PIL import Image, UnidentifiedImageError
 
     try:

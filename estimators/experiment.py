@@ -96,6 +96,7 @@ class Experiment:
             make_model_fn(
                 self.options,
                 examples_per_step=self.plan.examples_per_step,
+                max_steps=self.plan.max_steps,
                 step_report=report if self.is_chief else None,
             ),
             config=tf.estimator.RunConfig(

@@ -10,6 +10,7 @@ from estimators.options import Options, option
 _DATA, _MODEL, _LENGTH = "data", "model and loss", "how long, and how it learns"
 _OUTPUT = "checkpoints, export, log"
 
+_FIXED = ("model", "model_params", "num_classes", "image_size", "optimizer")
 # Those of tf.compat.v1.train that need a learning rate and nothing else.
 OPTIMIZERS = (
     "AdadeltaOptimizer",
@@ -38,6 +39,9 @@ class ExperimentOptions(Options):
     )
     num_readers: int = option(8, group=_DATA, at_least=1, help="files that are read at the same time, a process")
     image_size: int = option(32, group=_DATA, at_least=8, help="pictures are resized to this many pixels, square")
+    augment: bool = option(
+        False, group=_DATA, help="mirror, crop and recolour training pictures at random, anew in each epoch"
+    )
     cache: str = option(
         "auto",
         group=_DATA,
@@ -52,6 +56,9 @@ class ExperimentOptions(Options):
     )
 
     model: str = option("LogisticModel", group=_MODEL, help="class of the model")
+    model_params: str | None = option(
+        None, group=_MODEL, help="arguments of the model's create_model: key=value,key=value"
+    )
     label_loss: str = option("CrossEntropyLoss", group=_MODEL, help="class of the loss")
     num_classes: int = option(2, group=_MODEL, at_least=2, help="number of classes; labels are 0 … num_classes - 1")
     regularization_penalty: float = option(
@@ -69,6 +76,12 @@ class ExperimentOptions(Options):
         "AdamOptimizer", group=_LENGTH, choices=OPTIMIZERS, help="class of the optimizer, in tf.compat.v1.train"
     )
     base_learning_rate: float = option(0.01, group=_LENGTH, above=0, help="learning rate at step 0")
+    learning_rate_schedule: str = option(
+        "exponential",
+        group=_LENGTH,
+        choices=("exponential", "cosine"),
+        help="exponential: by learning_rate_decay; cosine: from base_learning_rate to 0 at the last step",
+    )
     learning_rate_decay: float = option(
         0.95, group=_LENGTH, above=0, help="factor on the learning rate every learning_rate_decay_examples"
     )
@@ -97,10 +110,41 @@ class ExperimentOptions(Options):
                 asked=f"--learning_rate_decay={self.learning_rate_decay}",
                 change="--learning_rate_decay is a factor of at most 1 (1 does not decay)",
             )
+        self.parsed_model_params()
+
+    def parsed_model_params(self) -> dict[str, int | float | bool | str]:
+        """`model_params` as keyword arguments; a value is a number or a boolean if it reads as one.
+
+        Raises:
+          UserError: an entry is not key=value, or a key is there twice.
+        """
+        parsed: dict[str, int | float | bool | str] = {}
+        for entry in filter(None, (self.model_params or "").split(",")):
+            key, equals, value = (part.strip() for part in entry.partition("="))
+            if not (equals and key.isidentifier() and value) or key in parsed:
+                raise UserError(
+                    "--model_params cannot be read",
+                    asked=f"--model_params={self.model_params}",
+                    found=f"{entry!r} is " + ("a second value for that key" if key in parsed else "not key=value"),
+                    change="--model_params=key=value,key=value",
+                )
+            parsed[key] = _literal(value)
+        return parsed
 
     def fixed_by_checkpoints(self) -> dict[str, object]:
         """The options that cannot change once there are checkpoints, since they decide which variables exist."""
-        return {name: getattr(self, name) for name in ("model", "num_classes", "image_size", "optimizer")}
+        return {name: getattr(self, name) for name in _FIXED}
+
+
+def _literal(text: str) -> int | float | bool | str:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 @dataclass(frozen=True, kw_only=True)

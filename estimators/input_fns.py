@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import tensorflow as tf
 
+from estimators.augmentation import augmented
 from estimators.data_check import DataFiles
 from estimators.experiment_options import ExperimentOptions
 from estimators.image_decoding import decode_image, to_model_input
@@ -87,7 +88,10 @@ def train_input_fn(
         dataset = dataset.shuffle(_shuffle_buffer(options, shard.examples), seed=options.seed)
         dataset = dataset.repeat().concatenate(_nothing_left(options))
         dataset = dataset.batch(options.batch_size, drop_remainder=True)
-        dataset = dataset.map(_to_features_and_labels).prefetch(tf.data.AUTOTUNE)
+        dataset = dataset.map(_to_features_and_labels)
+        if options.augment:
+            dataset = dataset.map(_augment)
+        dataset = dataset.prefetch(tf.data.AUTOTUNE)
         pipeline = tf.data.Options()
         # The shard is chosen above; TensorFlow would divide it a second time.
         pipeline.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
@@ -212,3 +216,8 @@ def _describe(serialized: Any, error: Any) -> str:
 @tf.autograph.experimental.do_not_convert
 def _to_features_and_labels(pixels: Any, label: Any) -> tuple[dict[str, Any], Any]:
     return {"image": to_model_input(pixels)}, label
+
+
+@tf.autograph.experimental.do_not_convert
+def _augment(features: dict[str, Any], labels: Any) -> tuple[dict[str, Any], Any]:
+    return {**features, "image": augmented(features["image"])}, labels

@@ -12,6 +12,7 @@ from estimators.class_lookup import load_class
 from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
 from estimators.hooks.step_report import StepReportHook, StepTensors
+from estimators.model_and_loss import check_fit, check_params
 from estimators.optimizers import learning_rate_at, minimize
 
 _MOST_CLASSES_IN_OUTPUT = 20
@@ -33,34 +34,48 @@ class StepReportSettings:
 
 
 def make_model_fn(
-    options: ExperimentOptions, *, examples_per_step: int, step_report: StepReportSettings | None = None
+    options: ExperimentOptions,
+    *,
+    examples_per_step: int,
+    max_steps: int = 1,
+    step_report: StepReportSettings | None = None,
 ) -> Callable[..., Any]:
     """The `model_fn` of an Estimator.
 
     Args:
       options: of the run.
       examples_per_step: examples that one global step stands for, for the learning rate.
+      max_steps: the step at which training ends, for the learning rate.
       step_report: given (on the chief), training steps are reported.
 
     Raises:
-      UserError: there is no such model or loss.
+      UserError: there is no such model or loss, or they do not fit; the latter when the function is called.
     """
     model = load_class("model", options.model)()
     label_loss = load_class("label_loss", options.label_loss)()
+    check_params(options, model)
+    params = options.parsed_model_params()
+
+    def schedule(global_step: Any) -> Any:
+        return learning_rate_at(global_step, options, examples_per_step=examples_per_step, max_steps=max_steps)
 
     def model_fn(features: Any, labels: Any, mode: str) -> Any:
         training = mode == tf.estimator.ModeKeys.TRAIN
-        output = model.create_model(features["image"], num_classes=options.num_classes, is_training=training)
+        output = model.create_model(features["image"], num_classes=options.num_classes, is_training=training, **params)
         predictions = _checked_predictions(output, options)
         if mode == tf.estimator.ModeKeys.PREDICT:
             return _predict_spec(mode, features, predictions)
         targets = as_targets(labels, predictions.shape[1])
-        loss = label_loss.calculate_loss(predictions, targets)
-        _check_loss(loss, options)
+        if "loss" in output:
+            loss = output["loss"]
+        else:
+            check_fit(options, model, label_loss, predictions.shape[1])
+            loss = label_loss.calculate_loss(predictions, targets)
+        _check_loss(loss, options, own="loss" in output)
         outputs = {"predictions": predictions, "labels": targets}
         if not training:
             return tf.estimator.EstimatorSpec(mode, predictions=outputs, loss=loss)
-        return _train_spec(mode, options, examples_per_step, outputs, loss, output, step_report)
+        return _train_spec(mode, options, schedule, outputs, loss, output, step_report)
 
     return model_fn
 
@@ -94,35 +109,37 @@ def _checked_predictions(output: Any, options: ExperimentOptions) -> Any:
     return tf.cast(predictions, tf.float32)
 
 
-def _check_loss(loss: Any, options: ExperimentOptions) -> None:
+def _check_loss(loss: Any, options: ExperimentOptions, *, own: bool) -> None:
     if not tf.is_tensor(loss) or loss.shape.rank != 0:
-        found = f"shape {loss.shape}" if tf.is_tensor(loss) else type(loss).__name__
+        culprit = f"{options.model}.create_model" if own else f"{options.label_loss}.calculate_loss"
         raise UserError(
-            f"{options.label_loss}.calculate_loss returns no scalar",
-            asked=f"--label_loss={options.label_loss}",
-            found=found,
-            change="return the mean over the batch, a scalar tensor, from calculate_loss",
+            f"{culprit} returns no scalar loss",
+            asked=f"--model={options.model} --label_loss={options.label_loss}",
+            found=f"shape {loss.shape}" if tf.is_tensor(loss) else type(loss).__name__,
+            change=f"return the mean over the batch, a scalar tensor, from {culprit}",
         )
 
 
 def _train_spec(
     mode: str,
     options: ExperimentOptions,
-    examples_per_step: int,
+    schedule: Callable[[Any], Any],
     outputs: dict[str, Any],
     label_loss: Any,
     model_output: dict[str, Any],
     step_report: StepReportSettings | None,
 ) -> Any:
     global_step = tf.compat.v1.train.get_or_create_global_step()
-    learning_rate = learning_rate_at(global_step, options, examples_per_step)
+    learning_rate = schedule(global_step)
     loss = label_loss
     penalties = list(tf.compat.v1.losses.get_regularization_losses())
     penalties += [model_output[key] for key in ("regularization_loss",) if key in model_output]
     if penalties and options.regularization_penalty:
         loss += options.regularization_penalty * tf.add_n(penalties)
     optimizer = getattr(tf.compat.v1.train, options.optimizer)(learning_rate)
-    with tf.control_dependencies(tf.compat.v1.get_collection(tf.compat.v1.GraphKeys.UPDATE_OPS)):
+    updates = list(tf.compat.v1.get_collection(tf.compat.v1.GraphKeys.UPDATE_OPS))
+    updates += [update for update in model_output.get("update_ops", ()) if update not in updates]
+    with tf.control_dependencies(updates):
         train_op = minimize(optimizer, loss, global_step=global_step, clip_norm=options.clip_gradient_norm)
     hooks = []
     if step_report is not None:

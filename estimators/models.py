@@ -19,7 +19,14 @@ from typing import Any
 
 
 class BaseModel(abc.ABC):
-    """Inherit from this class and build the graph of a model in `create_model`."""
+    """Inherit from this class and build the graph of a model in `create_model`.
+
+    Attributes:
+      predicts_probabilities: False for a model whose predictions may lie outside [0, 1] (scores, logits). It then needs
+        a column a class, and a loss that takes scores.
+    """
+
+    predicts_probabilities = True
 
     @abc.abstractmethod
     def create_model(
@@ -34,7 +41,8 @@ class BaseModel(abc.ABC):
           model_input: float32 [B, H, W, 3], pictures with values in [-1, 1]. H and W are --image_size.
           num_classes: the number of classes, --num_classes.
           is_training: False in evaluation and in the exported model; dropout and the like depend on it.
-          **params: room for later; accept and ignore what you do not know.
+          **params: what --model_params says, by name; name those that you know with a default, e.g.
+            `num_layers=2`, and accept the rest.
 
         Returns:
           A dictionary with
@@ -42,5 +50,9 @@ class BaseModel(abc.ABC):
           predictions: float32, one of
             [B, 1]: the probability of class 1, where num_classes is 2 (one sigmoid column);
             [B, num_classes]: one column a class.
+          loss: optional, a scalar that takes the place of what --label_loss would compute. It must be there in
+            evaluation too.
           regularization_loss: optional, a scalar that is added to the loss, times --regularization_penalty.
+          update_ops: optional, a list of operations to run with each training step, such as updates of moving
+            averages. Those that `tf.compat.v1.layers` collects by itself need not be named.
         """

@@ -9,17 +9,24 @@ import tensorflow as tf
 from estimators.experiment_options import ExperimentOptions
 
 
-def learning_rate_at(global_step: Any, options: ExperimentOptions, examples_per_step: int) -> Any:
-    """base * decay ^ floor(examples seen / decay_examples), where examples are counted over all replicas.
+def learning_rate_at(global_step: Any, options: ExperimentOptions, *, examples_per_step: int, max_steps: int) -> Any:
+    """The learning rate at a step.
+
+    exponential: base * decay ^ floor(examples seen / decay_examples), where examples are counted over all replicas.
+    cosine: base * (1 + cos(pi * step / max_steps)) / 2, which is 0 from the last step on
+    (Loshchilov and Hutter 2017, https://arxiv.org/abs/1608.03983, without restarts).
 
     Args:
       global_step: int64 scalar.
       options: of the run.
       examples_per_step: examples that one global step stands for.
+      max_steps: the step at which training ends.
 
     Returns:
       float32 scalar.
     """
+    if options.learning_rate_schedule == "cosine":
+        return tf.compat.v1.train.cosine_decay(options.base_learning_rate, global_step, max_steps)
     return tf.compat.v1.train.exponential_decay(
         options.base_learning_rate,
         tf.cast(global_step, tf.int64) * examples_per_step,

@@ -100,6 +100,26 @@ def parse_example(serialized: bytes) -> Example:
     )
 
 
+def field_error(serialized: bytes) -> str | None:
+    """What keeps TensorFlow from reading a field that is there: a wrong kind, or not exactly one value; None if nothing.
+
+    Args:
+      serialized: a record that `parse_example` reads.
+    """
+    message = _example_class()()
+    message.ParseFromString(serialized)
+    features = message.features.feature
+    for key, kind in ((IMAGE_ENCODED, "bytes_list"), (IMAGE_ID, "bytes_list"), (IMAGE_LABEL, "int64_list")):
+        if key not in features:
+            continue
+        found = features[key].WhichOneof("kind")
+        if found != kind:
+            return f"its {key} is of kind {found}, not {kind}"
+        if (count := len(getattr(features[key], kind).value)) != 1:
+            return f"its {key} holds {count} values, not one"
+    return None
+
+
 def serialize_example(encoded: bytes, image_id: str, label: int | None = None) -> bytes:
     """One record's bytes; the same arguments give the same bytes. `label` None leaves the field out."""
     message = _example_class()()

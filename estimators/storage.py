@@ -56,9 +56,36 @@ def list_dir(path: str) -> list[str]:
     return sorted(name.rstrip("/") for name in names)
 
 
+def names_below(folder: str) -> list[str]:
+    """All that lies in `folder` and in the folders below it: relative names, sorted, those of folders with a final `/`.
+
+    Links are followed, but no folder is entered twice.
+    """
+    names: list[str] = []
+    entered: set[str] = set()
+    walk = _gfile().walk(folder) if is_remote(folder) else os.walk(folder, followlinks=True)
+    for path, folders, files in walk:
+        if not is_remote(folder):
+            real = os.path.realpath(path)
+            if real in entered:
+                folders.clear()
+                continue
+            entered.add(real)
+        below = path[len(folder) :].strip("/")
+        prefix = f"{below}/" if below else ""
+        names += [f"{prefix}{name.rstrip('/')}/" for name in folders]
+        names += [f"{prefix}{name}" for name in files]
+    return sorted(names)
+
+
 def size(path: str) -> int:
     """Bytes in the file `path`."""
     return int(_gfile().stat(path).length) if is_remote(path) else os.path.getsize(path)
+
+
+def modified_ns(path: str) -> int:
+    """When the file `path` was written last, in nanoseconds of its file system's clock."""
+    return int(_gfile().stat(path).mtime_nsec) if is_remote(path) else os.stat(path).st_mtime_ns
 
 
 def open_binary(path: str) -> IO[bytes]:

@@ -116,10 +116,15 @@ def read_records(
             offset += HEADER_BYTES + length + FOOTER_BYTES
 
 
+def framed(data: bytes) -> bytes:
+    """One record as it stands in a file."""
+    length = struct.pack("<Q", len(data))
+    return length + struct.pack("<I", masked_crc(length)) + data + struct.pack("<I", masked_crc(data))
+
+
 def write_record(file: IO[bytes], data: bytes) -> None:
     """Appends one framed record to an open file."""
-    length = struct.pack("<Q", len(data))
-    file.write(length + struct.pack("<I", masked_crc(length)) + data + struct.pack("<I", masked_crc(data)))
+    file.write(framed(data))
 
 
 def shard_name(prefix: str, index: int, count: int) -> str:

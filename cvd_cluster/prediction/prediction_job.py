@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 from cvd_cluster.embedded_ray import usable_cores
@@ -62,11 +62,15 @@ def run_prediction(options: PredictionOptions, *, announce: Callable[[str], None
         ray_session(cpus_needed=cpus_wanted(options.max_worker_count, cores), announce=announce) as session,
     ):
         plan = _plan(options, prepared, session, cores, announce)
-        with storage.written_whole(options.output_file) as file:
+        with (
+            storage.written_whole(options.output_file) as file,
+            # Closed here, not when it is collected: that may be after the end of Ray, of which it still asks something.
+            contextlib.closing(_predictions(options, prepared, plan, session, announce)) as predictions,
+        ):
             merge = SubmissionMerge(prepared.shards, file)
-            for predictions in _predictions(options, prepared, plan, session, announce):
-                merge.add(predictions)
-                progress.advance(len(predictions))
+            for some in predictions:
+                merge.add(some)
+                progress.advance(len(some))
             merge.finish()
         result = PredictionResult(
             output_file=options.output_file,
@@ -93,9 +97,8 @@ def _plan(
     plan = plan_pool(
         max_worker_count=options.max_worker_count,
         cpus=cpus,
-        # A Ray that was started here may have been given more CPUs than there are cores.
-        cores=cores if session.started_here else int(cpus),
-        blocks=sum(math.ceil(shard.records / options.batch_size) for shard in prepared.shards),
+        cores=cores if session.started_here else None,
+        blocks=sum(shard.blocks for shard in prepared.shards),
     )
     free = float(ray.available_resources().get("CPU", 0.0))
     if free < plan.predictors + plan.reader_cpus:
@@ -109,23 +112,23 @@ def _predictions(
     plan: PoolPlan,
     session: RaySession,
     announce: Callable[[str], None],
-) -> Iterator[list[Prediction]]:
+) -> Generator[list[Prediction], None, None]:
     """The predictions of all records, a block at a time, in the order they get ready."""
     from cvd_cluster.prediction.predictor_pool import predictor_pool
     from cvd_cluster.prediction.ray_errors import told_plainly
 
-    with (
-        told_plainly(),
-        predictor_pool(plan, model_dir=prepared.model_dir, batch_size=options.batch_size, announce=announce) as pool,
-    ):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(told_plainly())
+        pool = stack.enter_context(
+            predictor_pool(plan, model_dir=prepared.model_dir, batch_size=options.batch_size, announce=announce)
+        )
         # Ray Data is imported, which takes a second, while the predictors load TensorFlow.
         from cvd_cluster.prediction.record_blocks import record_blocks
 
         blocks = record_blocks(
             prepared.shards,
-            rows_per_block=options.batch_size,
             num_readers=options.num_readers,
             reader_cpus=plan.reader_cpus,
             own_ray=session.started_here,
         )
-        yield from pool.predict(blocks)
+        yield from pool.predict(stack.enter_context(contextlib.closing(blocks)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import ray.data
@@ -12,20 +12,18 @@ from ray.data import DataContext, ExecutionResources
 
 from cvd_cluster.prediction.lean_ray_data import without_helper_actors
 from cvd_cluster.prediction.record_source import RecordSource
-from cvd_cluster.prediction.shards import Shard
-
-# Large enough that Ray's work for a block does not count, small enough that many blocks fit into memory.
-BLOCK_BYTES = 8 << 20
+from cvd_cluster.prediction.shards import BLOCK_BYTES, Shard
 
 
 def record_blocks(
-    shards: Sequence[Shard], *, rows_per_block: int, num_readers: int, reader_cpus: float, own_ray: bool
-) -> Iterator[Any]:
+    shards: Sequence[Shard], *, num_readers: int, reader_cpus: float, own_ray: bool
+) -> Generator[Any, None, None]:
     """Yields a reference to each block (a table of record_source.SCHEMA), in any order. Ray must be connected.
+
+    Close the generator while Ray still is: what it holds asks Ray for its end.
 
     Args:
       shards: the files.
-      rows_per_block: rows in a block, at the most.
       num_readers: files read at the same time, at the most.
       reader_cpus: how many of Ray's CPUs each of these holds.
       own_ray: True if Ray runs on this machine for this run alone.
@@ -37,10 +35,18 @@ def record_blocks(
     readers = min(num_readers, files)
     lean = without_helper_actors() if own_ray else contextlib.nullcontext()
     with lean, _quiet_ray_data(readers * reader_cpus):
-        source = RecordSource(shards, rows_per_block=rows_per_block, bytes_per_block=BLOCK_BYTES)
-        dataset = ray.data.read_datasource(source, num_cpus=reader_cpus, concurrency=readers, override_num_blocks=files)
-        for bundle in dataset.iter_internal_ref_bundles():
-            yield from bundle.block_refs
+        dataset = ray.data.read_datasource(
+            RecordSource(shards),
+            num_cpus=reader_cpus,
+            concurrency=readers,
+            override_num_blocks=files,  # with more than there are tasks, Ray Data would split what they read
+        )
+        bundles = dataset.iter_internal_ref_bundles()
+        try:
+            for bundle in bundles:
+                yield from bundle.block_refs
+        finally:
+            del bundles  # Ray Data stops reading when nobody can ask for more
 
 
 @contextlib.contextmanager

@@ -20,22 +20,20 @@ from cvd_cluster.prediction.record_columns import RECORD, ROW, SHARD
 from cvd_cluster.prediction.shards import Shard
 from estimators.tfrecord_framing import read_records
 
+_TABLE_BYTES = 1 << 20
 SCHEMA = pa.schema([(SHARD, pa.int32()), (ROW, pa.int64()), (RECORD, pa.large_binary())])
 
 
 class RecordSource(Datasource):  # type: ignore[misc]  # Ray ships no types that mypy accepts
-    """One read task for each file; a block never holds rows of two files.
+    """One read task for each file, so that a block never holds rows of two files.
 
     Args:
       shards: the files; a row's `shard` is an index into this.
-      rows_per_block: rows that are handed on together, at the most.
-      bytes_per_block: the same in bytes; a single larger record makes a block of its own.
     """
 
-    def __init__(self, shards: Sequence[Shard], *, rows_per_block: int, bytes_per_block: int) -> None:
+    def __init__(self, shards: Sequence[Shard]) -> None:
         super().__init__()
         self._shards = shards
-        self._read = functools.partial(read_blocks, rows_per_block=rows_per_block, bytes_per_block=bytes_per_block)
 
     def get_name(self) -> str:
         """The name in Ray's own logs."""
@@ -51,7 +49,7 @@ class RecordSource(Datasource):  # type: ignore[misc]  # Ray ships no types that
         """One task for each file that holds records, whatever `parallelism` Ray would like."""
         return [
             ReadTask(
-                functools.partial(self._read, index, shard.path),
+                functools.partial(read_tables, index, shard.path),
                 BlockMetadata(
                     num_rows=shard.records, size_bytes=shard.size_bytes, input_files=[shard.path], exec_stats=None
                 ),
@@ -63,19 +61,24 @@ class RecordSource(Datasource):  # type: ignore[misc]  # Ray ships no types that
         ]
 
 
-def read_blocks(shard: int, path: str, *, rows_per_block: int, bytes_per_block: int) -> Iterator[pa.Table]:
-    """Yields the records of one file as tables of SCHEMA.
+def read_tables(shard: int, path: str, *, table_bytes: int = _TABLE_BYTES) -> Iterator[pa.Table]:
+    """Yields the records of one file as tables of SCHEMA, which Ray Data joins to blocks.
+
+    Args:
+      shard: what goes into the column of that name.
+      path: the file.
+      table_bytes: a table ends with the record that makes it as large as this.
 
     Raises:
       DamagedRecordError: a checksum is wrong or the file is cut short.
     """
     first_row, records, held_bytes = 0, list[bytes](), 0
     for _, record in read_records(path):
-        if records and (len(records) >= rows_per_block or held_bytes + len(record) > bytes_per_block):
-            yield _table(shard, first_row, records)
-            first_row, records, held_bytes = first_row + len(records), [], 0
         records.append(record)
         held_bytes += len(record)
+        if held_bytes >= table_bytes:
+            yield _table(shard, first_row, records)
+            first_row, records, held_bytes = first_row + len(records), [], 0
     if records:
         yield _table(shard, first_row, records)
 

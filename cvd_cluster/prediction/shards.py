@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+# What is handed on together, about: large enough that Ray's work for it does not count, small enough that many blocks
+# fit into memory. A few hundred photos.
+BLOCK_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -18,3 +23,8 @@ class Shard:
     path: str
     records: int
     size_bytes: int
+
+    @property
+    def blocks(self) -> int:
+        """About how many blocks it is read in."""
+        return math.ceil(self.size_bytes / BLOCK_BYTES) if self.records else 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -122,13 +123,13 @@ def node(cpus: float, *, alive: bool = True, **more: float) -> dict[str, Any]:
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     import ray
-    import ray.util.placement_group
 
+    groups = importlib.import_module("ray.util.placement_group")  # ray.util has a function of the same name
     made = Cluster([node(2)])
     monkeypatch.setattr(ray, "nodes", lambda: made.nodes)
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
-    monkeypatch.setattr(ray.util.placement_group, "placement_group", made.make_group)
-    monkeypatch.setattr(ray.util.placement_group, "remove_placement_group", made.remove)
+    monkeypatch.setattr(groups, "placement_group", made.make_group)
+    monkeypatch.setattr(groups, "remove_placement_group", made.remove)
     monkeypatch.setattr(placement, "time", made.clock)
     return made
 

@@ -108,6 +108,16 @@ def test_a_ray_of_our_own_is_on_loopback_and_has_the_cpus_that_are_asked_for(her
     )
 
 
+def test_other_users_cannot_reach_its_sockets_and_logs(here):
+    import ray
+
+    (node,) = ray.nodes()
+    folder = Path(node["RayletSocketName"])
+    while not folder.name.startswith("cvd-ray-"):
+        folder = folder.parent
+    assert folder.stat().st_mode & 0o077 == 0
+
+
 @pytest.mark.parametrize(
     "env",
     [{}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "wrong" * 8}],

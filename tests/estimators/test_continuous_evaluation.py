@@ -68,8 +68,12 @@ def evaluate(options: ExperimentOptions, *, batch_size: int = 4, **how: Any) -> 
     def never(seconds: float) -> None:
         raise AssertionError("there is nothing to wait for")
 
+    def line(text: str) -> None:
+        lines.append(text)
+        assert len(lines) < 100, "it does not end"
+
     how = {"sleep": never, "data": validation(options), **how}
-    return evaluate_continuously(options, batch_size=batch_size, line=lines.append, **how), lines
+    return evaluate_continuously(options, batch_size=batch_size, line=line, **how), lines
 
 
 def steps_of(options: ExperimentOptions) -> list[int]:

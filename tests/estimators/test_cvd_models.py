@@ -12,7 +12,7 @@ pytestmark = pytest.mark.filterwarnings(r"ignore:`tf\.layers\.")
 
 @pytest.mark.parametrize("name", built_in_names("model"))
 @pytest.mark.parametrize(("num_classes", "columns"), [(2, 1), (5, 5)])
-@pytest.mark.parametrize("side", [8, 33])
+@pytest.mark.parametrize("side", [16, 33])
 def test_a_model_gives_a_probability_a_column_for_any_picture_size(
     name: str, num_classes: int, columns: int, side: int
 ) -> None:

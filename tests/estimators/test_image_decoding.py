@@ -77,6 +77,14 @@ def test_a_smaller_decoding_looks_like_the_whole_picture_made_smaller() -> None:
     assert np.abs(decoded(data, 64).astype(int) - np.asarray(whole)).mean() < 6
 
 
+@pytest.mark.parametrize("size", [(64, 64), (127, 127), (100, 700), (200, 127)])
+def test_a_picture_is_never_decoded_to_less_than_the_asked_size(size: tuple[int, int]) -> None:
+    coarse = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
+    data = encoded(Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC), quality=95)
+    whole = Image.open(io.BytesIO(data)).resize((64, 64), Image.Resampling.BILINEAR)
+    assert np.abs(decoded(data, 64).astype(int) - np.asarray(whole)).mean() < 8
+
+
 @pytest.mark.parametrize(
     "data",
     [b"", b"hello", b"\xff\xd8\xff", noisy_picture()[:2000], noisy_picture()[:-2000], picture(1, format="PNG")[:60]],

@@ -153,8 +153,8 @@ def test_steps_are_reported_where_that_is_asked_for(with_report: bool, tmp_path:
         ({"model": "FlatPredictions"}, ["wrong shape", "[B, 1] or [B, 2]", "shape (4,)"]),
         ({"model": "ThreeColumns"}, ["wrong shape", "--num_classes=2: [B, 1] or [B, 2]", "shape (4, 3)"]),
         ({"model": "OneColumn", "num_classes": 5}, ["wrong shape", "--num_classes=5: [B, 5]", "shape (4, 1)"]),
-        ({"label_loss": "VectorLoss"}, ["calculate_loss returns no scalar", "shape (4,)", "mean over the batch"]),
-        ({"label_loss": "NumberLoss"}, ["calculate_loss returns no scalar", "float"]),
+        ({"label_loss": "VectorLoss"}, ["calculate_loss returns no scalar loss", "shape (4,)", "mean over the batch"]),
+        ({"label_loss": "NumberLoss"}, ["calculate_loss returns no scalar loss", "float"]),
     ],
 )
 @pytest.mark.parametrize("mode", [MODES.TRAIN, MODES.EVAL])

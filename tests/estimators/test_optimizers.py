@@ -24,7 +24,10 @@ def rate(step: int, examples_per_step: int) -> float:
 
 def rate_of(made: ExperimentOptions, step: int, examples_per_step: int) -> float:
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        return float(session.run(learning_rate_at(tf.constant(step, tf.int64), made, examples_per_step)))
+        made_at = learning_rate_at(
+            tf.constant(step, tf.int64), made, examples_per_step=examples_per_step, max_steps=100
+        )
+        return float(session.run(made_at))
 
 
 def test_the_learning_rate_falls_in_stairs_by_the_examples_of_all_replicas() -> None:
@@ -41,6 +44,12 @@ def test_the_learning_rate_depends_on_examples_and_not_on_how_they_are_put_into_
 def test_a_decay_of_one_keeps_the_learning_rate() -> None:
     made = options(base_learning_rate=0.1, learning_rate_decay=1.0, learning_rate_decay_examples=1)
     assert rate_of(made, 10**9, 512) == pytest.approx(0.1)
+
+
+def test_a_cosine_falls_from_the_base_to_zero_at_the_last_step() -> None:
+    made = options(base_learning_rate=0.1, learning_rate_schedule="cosine")
+    rates = [rate_of(made, step, 8) for step in (0, 25, 50, 100, 130)]
+    np.testing.assert_allclose(rates, [0.1, 0.05 * (1 + np.sqrt(0.5)), 0.05, 0, 0], atol=1e-6)
 
 
 def step_of(clip_norm: float, gradients: dict[str, list[float]]) -> dict[str, Any]:
@@ -103,7 +112,9 @@ def test_every_optimizer_that_can_be_named_lowers_a_loss(name: str) -> None:
         weights = v1.get_variable("weights", [4], initializer=v1.zeros_initializer())
         loss = tf.reduce_mean(tf.square(weights - 3.0))
         global_step = v1.train.get_or_create_global_step()
-        learning_rate = learning_rate_at(global_step, options(base_learning_rate=0.1), 8)
+        learning_rate = learning_rate_at(
+            global_step, options(base_learning_rate=0.1), examples_per_step=8, max_steps=100
+        )
         optimizer = getattr(v1.train, name)(learning_rate)
         train_op = minimize(optimizer, loss, global_step=global_step, clip_norm=1.0)
         with v1.Session() as session:

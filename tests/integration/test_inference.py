@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 
 from cvd_cluster.prediction.prediction_job import PredictionResult, run_prediction
 from cvd_cluster.prediction.prediction_options import PredictionOptions
 from cvd_cluster.ray_session import ray_session
-from estimators.errors import DataError, UserError
+from estimators.errors import DataError, InfrastructureError, UserError
 from estimators.record_schema import parse_example, serialize_example
 from estimators.storage import is_hidden_partial
 from estimators.tfrecord_framing import read_records
@@ -88,7 +90,7 @@ def test_ray_data_starts_no_helper_actors_on_a_ray_of_our_own(runs: Runs, tmp_pa
 
     path = write_shard(tmp_path / "shard", _records(range(5)))
     shards = [Shard(str(path), 5, path.stat().st_size)]
-    blocks = record_blocks(shards, rows_per_block=2, num_readers=8, reader_cpus=1, own_ray=True)
+    blocks = record_blocks(shards, num_readers=8, reader_cpus=1, own_ray=True)
     assert sum(table.num_rows for table in ray.get(list(blocks))) == 5
     assert ray.util.list_named_actors(all_namespaces=True) == []
 
@@ -155,6 +157,27 @@ def test_damage_inside_a_file_is_told_with_its_offset(runs: Runs, tmp_path: Path
     flip(path, offset + 30)
     with pytest.raises(DataError, match=f"at byte {offset}: the checksum of the record's data is wrong"):
         runs.predict(path)
+    runs.assert_untouched()
+
+
+def test_a_predictor_that_dies_ends_the_run_with_a_message(runs: Runs, tmp_path: Path) -> None:
+    for index in range(40):  # many blocks, most of them to come after the first line
+        write_shard(tmp_path / "in" / f"{index:02d}", _records(range(index, index + 1)))
+
+    def kill_the_predictor(line: str) -> None:
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if "ray::Predictor" in " ".join(process.cmdline()):
+                    process.kill()
+
+    options = PredictionOptions(
+        model_dir=str(runs.model_dir),
+        input_data_pattern=f"{tmp_path}/in/*",
+        output_file=str(runs.output),
+        max_worker_count=1,
+    )
+    with pytest.raises(InfrastructureError, match="A predictor's process died"):
+        run_prediction(options, announce=kill_the_predictor)
     runs.assert_untouched()
 
 

@@ -14,7 +14,9 @@ from cvd_cluster.prediction.pool_plan import PoolPlan, cpus_wanted, plan_pool
         (0, 16, 16, 15, 1, 1.0),
         (3, 16, 16, 3, 5, 1.0),
         (2, 3, 2, 2, 1, 1.0),  # oversubscribed on request
-        (8, 4, 4, 3, 1, 1.0),  # a joined cluster with fewer CPUs than predictors are asked for
+        (8, 4, None, 3, 1, 1.0),  # a joined cluster with fewer CPUs than predictors are asked for
+        (2, 64, None, 2, 2, 1.0),  # a joined cluster, of which others want their part
+        (0, 2, None, 1, 2, 1.0),
         (0, 1, 1, 1, 1, 0.0),  # no CPU is left: reading must not ask for one
         (0, 1.5, 1, 1, 1, 0.0),
     ],

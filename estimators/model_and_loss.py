@@ -1,0 +1,71 @@
+"""Do this model and this loss belong together? Told before the first step, with the pair that does."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from estimators.class_lookup import built_in_names, load_class
+from estimators.errors import UserError
+from estimators.experiment_options import ExperimentOptions
+
+
+def check_fit(options: ExperimentOptions, model: Any, label_loss: Any, columns: int) -> None:
+    """Refuses a loss that cannot be taken of what the model predicts.
+
+    Args:
+      options: of the run.
+      model: a BaseModel.
+      label_loss: a BaseLoss.
+      columns: of the model's predictions.
+
+    Raises:
+      UserError: they do not fit; the losses that do are named.
+    """
+    if not model.predicts_probabilities and columns == 1:
+        raise UserError(
+            f"{options.model} predicts one column of scores, which no threshold tells apart",
+            asked=f"--model={options.model}",
+            found="predicts_probabilities = False and predictions of shape [B, 1]",
+            change="a sigmoid on the model's last layer, or a column a class",
+        )
+    reason = misfit(model, label_loss, columns)
+    if reason:
+        fitting = [
+            name for name in built_in_names("label_loss") if not misfit(model, load_class("label_loss", name), columns)
+        ]
+        raise UserError(
+            f"{options.label_loss} does not fit {options.model}",
+            asked=f"--model={options.model} --label_loss={options.label_loss} --num_classes={options.num_classes}",
+            found=reason,
+            change=f"--label_loss to {' or '.join(fitting)}, which fit {options.model}",
+        )
+
+
+def misfit(model: Any, label_loss: Any, columns: int) -> str:
+    """Why the loss cannot be taken of the model's predictions; "" if it can."""
+    if columns < label_loss.min_columns:
+        return f"predictions of shape [B, {columns}]; the loss compares at least {label_loss.min_columns} columns"
+    if label_loss.needs_probabilities and not model.predicts_probabilities:
+        return "predictions outside [0, 1] (predicts_probabilities = False); the loss takes logarithms of probabilities"
+    return ""
+
+
+def check_params(options: ExperimentOptions, model: Any) -> None:
+    """Refuses --model_params that a built-in model does not have; a class of the user's own may read any.
+
+    Raises:
+      UserError: there is no such parameter; those that there are, are named.
+    """
+    if ":" in options.model:
+        return
+    given = {"model_input", "num_classes", "is_training", "params"}
+    names = [name for name in inspect.signature(model.create_model).parameters if name not in given]
+    unknown = sorted(set(options.parsed_model_params()) - set(names))
+    if unknown:
+        raise UserError(
+            f"{options.model} has no parameter {', '.join(unknown)}",
+            asked=f"--model_params={options.model_params}",
+            found=f"its parameters are {', '.join(names)}" if names else "it has no parameters",
+            change="--model_params",
+        )

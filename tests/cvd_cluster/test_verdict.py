@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import pytest
+
+from cvd_cluster.errors import RoleError, RoleLostError
+from cvd_cluster.roles.role_status import RolePhase, RoleStatus
+from cvd_cluster.supervision import verdict
+from cvd_cluster.supervision.role_group import GroupSnapshot
+from cvd_cluster.topology import Task
+from estimators.errors import DataError, InfeasibleError, UserError
+from tests.cvd_cluster.fakes import failure, status
+
+CHIEF, WORKER, PS = Task("chief", 0, 1.0, 0), Task("worker", 0, 1.0, 0), Task("ps", 0, 1.0, 0)
+EVALUATOR = Task("evaluator", 0, 1.0, 0)
+FAILED, LOST, DONE = RolePhase.FAILED, RolePhase.LOST, RolePhase.DONE
+LOGS = "/run/logs"
+
+
+def snapshot(**changed: RoleStatus) -> GroupSnapshot:
+    statuses = {task: changed.get(task.role, status(task)) for task in (CHIEF, WORKER, PS, EVALUATOR)}
+    return GroupSnapshot(1000.0, statuses)
+
+
+def told(*troubled: RoleStatus) -> str:
+    return str(verdict.error_of(troubled, LOGS))
+
+
+def test_training_is_over_when_the_chief_has_saved_and_exported_or_is_done() -> None:
+    assert not verdict.training_is_over(snapshot())
+    assert verdict.training_is_over(snapshot(chief=status(CHIEF, training_finished=True)))
+    assert verdict.training_is_over(snapshot(chief=status(CHIEF, DONE)))
+    assert not verdict.training_is_over(snapshot(worker=status(WORKER, DONE)))
+    assert not verdict.training_is_over(snapshot(chief=status(CHIEF, LOST)))
+
+
+@pytest.mark.parametrize("phase", [FAILED, LOST])
+def test_training_is_in_trouble_when_a_role_it_needs_has_ended_badly(phase: RolePhase) -> None:
+    for task in (CHIEF, WORKER, PS):
+        troubled = verdict.in_trouble(snapshot(**{task.role: status(task, phase)}))
+        assert [one.name for one in troubled] == [task.name]
+
+
+def test_training_does_not_need_its_evaluator_nor_a_worker_that_is_done() -> None:
+    assert verdict.in_trouble(snapshot(evaluator=status(EVALUATOR, FAILED), worker=status(WORKER, DONE))) == []
+
+
+def test_a_cause_is_known_unless_all_there_is_are_echoes() -> None:
+    echo = status(WORKER, FAILED, failure=failure("UnavailableError", is_echo=True))
+    assert not verdict.cause_is_known([echo])
+    assert verdict.cause_is_known([echo, status(PS, LOST)])
+    assert verdict.cause_is_known([echo, status(CHIEF, FAILED)])
+
+
+def test_the_cause_is_shown_with_its_traceback_and_the_echoes_are_named() -> None:
+    echo = status(CHIEF, FAILED, failure=failure("UnavailableError", is_echo=True, time=90.0, message="peer is gone"))
+    cause = status(WORKER, FAILED, failure=failure("KeyError", time=100.0))
+    for order in ([echo, cause], [cause, echo]):
+        error = verdict.error_of(order, LOGS)
+        assert isinstance(error, RoleError)
+        assert error.summary == "worker-0 failed: KeyError (chief-0 ended after it)"
+        assert error.found.startswith("Traceback") and "the author forgot something" in error.found
+        assert "peer is gone" not in str(error) and f"{LOGS}/worker-0.log" in error.change
+
+
+def test_of_two_errors_the_earlier_is_the_cause() -> None:
+    early = status(WORKER, FAILED, failure=failure("ValueError", time=99.0))
+    late = status(CHIEF, FAILED, failure=failure("KeyError", time=100.0))
+    assert told(late, early).startswith("worker-0 failed: ValueError (chief-0")
+
+
+def test_a_python_error_explains_more_than_a_process_that_is_lost() -> None:
+    assert told(status(PS, LOST), status(WORKER, FAILED)).startswith("worker-0 failed: KeyError (ps-0 ended after it)")
+
+
+def test_a_process_that_is_lost_explains_more_than_an_echo() -> None:
+    echo = status(CHIEF, FAILED, failure=failure("UnavailableError", is_echo=True, time=1.0))
+    error = verdict.error_of([echo, status(WORKER, LOST)], LOGS)
+    assert isinstance(error, RoleLostError) and error.summary == "worker-0 was lost (chief-0 ended after it)"
+    assert "SIGKILL" in error.found and "memory runs out" in error.found and "4711" in error.found
+    assert "continues" in error.change and f"{LOGS}/worker-0.log" in error.change
+
+
+def test_if_there_is_nothing_but_echoes_the_first_is_shown() -> None:
+    echoes = [
+        status(task, FAILED, failure=failure("UnavailableError", is_echo=True, time=at))
+        for task, at in ((CHIEF, 5.0), (WORKER, 4.0))
+    ]
+    assert told(*echoes).startswith("worker-0 failed: UnavailableError (chief-0")
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "words"),
+    [
+        (-15, "SIGTERM"),
+        (-6, "SIGABRT"),
+        (-64, "SIGRTMAX"),
+        (-100, "signal 100"),
+        (7, "exit code 7 without an error"),
+        (None, "its actor on Ray is gone"),
+    ],
+)
+def test_it_is_told_how_a_process_was_lost(exit_code: int | None, words: str) -> None:
+    message = told(status(WORKER, LOST, exit_code=exit_code))
+    assert words in message and "memory" not in message
+
+
+@pytest.mark.parametrize(
+    ("kind", "cls", "exit_code"),
+    [
+        ("UserError", UserError, 2),
+        ("DataError", DataError, 2),
+        ("DamagedRecordError", UserError, 2),
+        ("InfeasibleError", InfeasibleError, 4),
+    ],
+)
+def test_an_error_with_a_message_for_people_is_shown_as_it_is(kind: str, cls: type[UserError], exit_code: int) -> None:
+    cause = status(WORKER, FAILED, failure=failure(kind, parts=("a", "f", "c"), message="A record is bad"))
+    error = verdict.error_of([cause], LOGS)
+    assert isinstance(error, cls) and error.exit_code == exit_code
+    assert str(error) == "worker-0: A record is bad\n  asked:  a\n  found:  f\n  change: c"
+    assert "Traceback" not in str(error)

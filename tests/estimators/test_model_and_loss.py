@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from estimators import BaseModel
+from estimators.augmentation import augmented
+from estimators.cvd_models import CnnModel, LogisticModel, MoeModel, ResNetModel
+from estimators.errors import UserError
+from estimators.experiment_options import ExperimentOptions
+from estimators.losses import CrossEntropyLoss, HingeLoss, SoftmaxLoss
+from estimators.model_and_loss import check_fit, check_params
+from estimators.optimizers import learning_rate_at
+
+
+class Scores(BaseModel):
+    """Predicts logits."""
+
+    predicts_probabilities = False
+
+    def create_model(self, model_input: Any, num_classes: int = 2, is_training: bool = True, **params: Any) -> Any:
+        raise AssertionError("not built here")
+
+
+def options(**values: Any) -> ExperimentOptions:
+    return ExperimentOptions(**{"train_dir": "/t", "train_data_pattern": "/d", **values})
+
+
+@pytest.mark.parametrize(
+    ("model", "loss", "columns", "fitting"),
+    [
+        (LogisticModel(), SoftmaxLoss(), 1, ("CrossEntropyLoss", "HingeLoss")),
+        (Scores(), CrossEntropyLoss(), 3, ("HingeLoss", "SoftmaxLoss")),
+    ],
+)
+def test_a_loss_that_does_not_fit_is_told_with_those_that_do(
+    model: Any, loss: Any, columns: int, fitting: tuple[str, ...]
+) -> None:
+    with pytest.raises(UserError, match="does not fit") as caught:
+        check_fit(options(), model, loss, columns)
+    assert all(name in caught.value.change for name in fitting)
+    assert type(loss).__name__ not in caught.value.change
+
+
+def test_one_column_of_scores_is_refused_whatever_the_loss() -> None:
+    with pytest.raises(UserError, match="one column of scores"):
+        check_fit(options(), Scores(), HingeLoss(), 1)
+
+
+@pytest.mark.parametrize(("loss", "columns"), [(CrossEntropyLoss(), 1), (HingeLoss(), 3), (SoftmaxLoss(), 3)])
+def test_pairs_that_fit_pass(loss: Any, columns: int) -> None:
+    check_fit(options(), LogisticModel(), loss, columns)
+
+
+def test_a_parameter_that_the_model_does_not_have_is_told_with_those_it_has() -> None:
+    check_params(options(model="MoeModel", model_params="num_mixtures=4"), MoeModel())
+    with pytest.raises(UserError, match="no parameter mixtures") as caught:
+        check_params(options(model="MoeModel", model_params="mixtures=4"), MoeModel())
+    assert "num_mixtures" in caught.value.found
+
+
+def test_model_params_are_read_as_numbers_where_they_look_like_some() -> None:
+    parsed = options(model_params="layers=3,rate=0.5,norm=true,name=wide").parsed_model_params()
+    assert parsed == {"layers": 3, "rate": 0.5, "norm": True, "name": "wide"}
+    for text in ("layers", "layers=", "=3", "layers=3,layers=4"):
+        with pytest.raises(UserError, match="--model_params cannot be read"):
+            options(model_params=text)
+
+
+def test_hinge_loss_by_hand() -> None:
+    labels = np.array([[1.0], [0.0], [0.0]], np.float32)
+    predictions = np.array([[0.25], [0.5], [-2.0]], np.float32)
+    assert float(HingeLoss().calculate_loss(predictions, labels)) == pytest.approx((0.75 + 1.5 + 0.0) / 3)
+
+
+def test_softmax_loss_by_hand_and_with_large_scores() -> None:
+    labels = np.array([[1.0, 0.0], [1.0, 1.0]], np.float32)
+    scores = np.array([[0.0, 0.0], [1.0, 0.0]], np.float32)
+    two = -(np.log(np.e / (np.e + 1)) + np.log(1 / (np.e + 1))) / 2
+    assert float(SoftmaxLoss().calculate_loss(scores, labels)) == pytest.approx((np.log(2) + two) / 2, rel=1e-6)
+    large = np.array([[1e4, -1e4], [1e4, -1e4]], np.float32)
+    assert float(SoftmaxLoss().calculate_loss(large, labels)) == pytest.approx(5_000)
+
+
+@pytest.mark.parametrize("model", [LogisticModel(), CnnModel(), MoeModel(), ResNetModel()])
+@pytest.mark.parametrize(("num_classes", "columns"), [(2, 1), (3, 3)])
+def test_a_built_in_model_predicts_probabilities_of_the_right_shape(model: Any, num_classes: int, columns: int) -> None:
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        pictures = tf.random.uniform([5, 32, 32, 3], -1, 1)
+        predictions = model.create_model(pictures, num_classes=num_classes)["predictions"]
+        session.run(tf.compat.v1.global_variables_initializer())
+        values = session.run(predictions)
+    assert values.shape == (5, columns) and (values > 0).all() and (values < 1).all()
+
+
+def test_a_mixture_without_experts_to_choose_from_predicts_less_than_its_experts() -> None:
+    # The gate shares its weight with an expert that predicts 0: with zero weights, 2/3 * sigmoid(0).
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        predictions = MoeModel().create_model(tf.zeros([1, 8, 8, 3]), num_mixtures=2)["predictions"]
+        session.run(tf.compat.v1.global_variables_initializer())
+        assert session.run(predictions)[0, 0] == pytest.approx(1 / 3)
+
+
+def test_the_cosine_schedule_ends_at_zero() -> None:
+    values = options(learning_rate_schedule="cosine", base_learning_rate=0.4)
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        rates = [
+            session.run(learning_rate_at(tf.constant(step, tf.int64), values, examples_per_step=8, max_steps=100))
+            for step in (0, 50, 100, 120)
+        ]
+    assert rates == pytest.approx([0.4, 0.2, 0.0, 0.0], abs=1e-7)
+
+
+def test_augmented_pictures_differ_from_each_other_and_stay_in_range() -> None:
+    picture = np.linspace(-1, 1, 16 * 16 * 3, dtype=np.float32).reshape(1, 16, 16, 3)
+    changed = augmented(tf.constant(np.repeat(picture, 6, axis=0))).numpy()
+    assert changed.shape == (6, 16, 16, 3)
+    assert changed.min() >= -1 and changed.max() <= 1
+    assert all(np.abs(changed[i] - changed[j]).max() > 0.01 for i in range(6) for j in range(i))

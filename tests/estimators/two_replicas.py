@@ -1,0 +1,60 @@
+"""`python -m tests.estimators.two_replicas`: trains alone and on two replicas, prints the weights of both as JSON.
+
+A process of its own: one processor can be split into two devices only before TensorFlow is first used.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from estimators.optimizers import minimize
+
+_BATCH = 16
+_STEPS = 10
+
+
+def train(replicas: int, clip_norm: float) -> list[float]:
+    """The weights after some steps with the same examples a step, on so many replicas."""
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(_BATCH * _STEPS, 5)).astype(np.float32)
+    targets = (inputs @ np.arange(5) * 3).astype(np.float32)
+
+    def model_fn(features: Any, labels: Any, mode: str) -> Any:
+        weights = tf.compat.v1.get_variable("weights", [5], initializer=tf.compat.v1.zeros_initializer())
+        loss = tf.reduce_mean(tf.square(tf.linalg.matvec(features, weights) - labels))
+        global_step = tf.compat.v1.train.get_or_create_global_step()
+        optimizer = tf.compat.v1.train.GradientDescentOptimizer(0.02)  # another optimizer would hide a wrong factor
+        train_op = minimize(optimizer, loss, global_step=global_step, clip_norm=clip_norm)
+        return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=train_op)
+
+    def input_fn() -> Any:
+        return tf.data.Dataset.from_tensor_slices((inputs, targets)).batch(_BATCH // replicas)
+
+    devices = [f"/cpu:{index}" for index in range(replicas)]
+    config = tf.estimator.RunConfig(
+        train_distribute=tf.distribute.MirroredStrategy(devices) if replicas > 1 else None,
+        # Otherwise the first step of a run on two devices never ends.
+        session_config=tf.compat.v1.ConfigProto(device_count={"CPU": 2}),
+        save_summary_steps=None,
+        log_step_count_steps=None,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        estimator = tf.estimator.Estimator(model_fn, model_dir=folder, config=config)
+        estimator.train(input_fn, max_steps=_STEPS)
+        values: list[float] = estimator.get_variable_value("weights").tolist()
+    return values
+
+
+def main() -> None:
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    print(json.dumps({str(clip): [train(replicas, clip) for replicas in (1, 2)] for clip in (0.0, 1.0)}))
+
+
+if __name__ == "__main__":
+    main()
