@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -79,7 +80,11 @@ def read_metrics(train_dir: str) -> list[dict[str, Any]]:
     path = metrics_path(train_dir)
     if not storage.exists(path):
         return []
-    return [json.loads(line) for line in storage.read_text(path).splitlines() if line.strip()]
+    rows = []
+    for line in storage.read_text(path).splitlines():
+        with contextlib.suppress(ValueError):  # a line cut off by a kill or a full disk says nothing
+            rows.append(json.loads(line))
+    return rows
 
 
 def evaluated_steps(train_dir: str) -> set[int]:

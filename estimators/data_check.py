@@ -55,6 +55,7 @@ def check_data(
         announce(f"damaged, will be skipped: {damage}")
 
     for path in paths:
+        _check_readable(path, flag)
         try:
             _try_first_record(path, num_classes)
         except _BadRecord as bad:
@@ -95,6 +96,16 @@ def matching_files(pattern: str, *, flag: str) -> list[str]:
             change=f"--{flag}; put it in quotes so that the shell does not expand it",
         )
     return paths
+
+
+def _check_readable(path: str, flag: str) -> None:
+    try:
+        with storage.open_binary(path):
+            return
+    except OSError as error:
+        raise UserError(
+            f"A file of --{flag} cannot be read", asked=path, found=error.strerror or str(error), change=f"--{flag}"
+        ) from None
 
 
 class _BadRecord(Exception):

@@ -33,6 +33,8 @@ def export_checkpoint(options: ExperimentOptions, checkpoint: Checkpoint) -> str
         return target
     partial = os.path.join(os.path.dirname(target), f".step_{checkpoint.step}.{os.getpid()}.partial")
     storage.make_dirs(os.path.dirname(target))
+    for name in filter(storage.is_hidden_partial, storage.list_dir(os.path.dirname(target))):
+        storage.delete(os.path.join(os.path.dirname(target), name))  # left by an export that was killed
     try:
         # An estimator of its own, outside any cluster: the chief's would place the graph on parameter servers.
         with without_tf_config():

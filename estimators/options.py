@@ -7,6 +7,7 @@ The dataclass is the one place for a name, a type, a default and a range; `launc
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -79,6 +80,8 @@ class Options:
                 asked=f"{flag}={value}",
                 change=f"{flag} is one of {', '.join(rules['choices'])}",
             )
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{flag} is out of range", asked=f"{flag}={value}", change=f"{flag} takes a finite number")
         # Written so that NaN is out of range too.
         if rules.get("at_least") is not None and not value >= rules["at_least"]:
             raise UserError(

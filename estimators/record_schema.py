@@ -101,7 +101,7 @@ def parse_example(serialized: bytes) -> Example:
 
 
 def field_error(serialized: bytes) -> str | None:
-    """What keeps TensorFlow from reading a field that is there: a wrong kind, or not exactly one value; None if nothing.
+    """What keeps TensorFlow from reading a field that is there: a wrong kind, not exactly one value; None if nothing.
 
     Args:
       serialized: a record that `parse_example` reads.

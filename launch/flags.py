@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from estimators.errors import HarnessError
+from estimators.errors import HarnessError, UserError
 from estimators.options import Options, field_type
 
 
@@ -30,10 +31,31 @@ def _to_bool(text: str) -> bool:
     return values[text.lower()]
 
 
-def _add_flag(parser: argparse._ArgumentGroup, cls: type, field: dataclasses.Field[Any]) -> None:
-    required = field.default is dataclasses.MISSING
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING
+
+
+def _add_flag(
+    parser: argparse._ArgumentGroup, cls: type, field: dataclasses.Field[Any], *, when_required: str | None = None
+) -> None:
+    """Adds a field's flag.
+
+    Args:
+      parser: the group to add it to.
+      cls: the field's class.
+      field: the field.
+      when_required: for a required one, what `--help` says about that, while the parser lets it be missing; None has
+        the parser insist on it.
+    """
+    required = _is_required(field)
     kind = field_type(cls, field)
-    shown = "required" if required else "default: none" if field.default is None else f"default: {field.default}"
+    shown = (
+        when_required or "required"
+        if required
+        else "default: none"
+        if field.default is None
+        else f"default: {field.default}"
+    )
     text = f"{field.metadata['help']} ({shown})".replace("%", "%%")
     if kind is bool:
         parser.add_argument(
@@ -56,7 +78,23 @@ def _add_flag(parser: argparse._ArgumentGroup, cls: type, field: dataclasses.Fie
     choices = field.metadata["choices"]
     metavar = "{" + ",".join(choices) + "}" if choices else {int: "N", float: "X"}.get(kind, "TEXT")
     parser.add_argument(
-        f"--{field.name}", type=kind, required=required, default=argparse.SUPPRESS, metavar=metavar, help=text
+        f"--{field.name}",
+        # A shell expands no ~ behind an equals sign.
+        type=os.path.expanduser if kind is str else kind,
+        required=required and when_required is None,
+        default=argparse.SUPPRESS,
+        metavar=metavar,
+        help=text,
+    )
+
+
+def _new_parser(command: str, doc: str | None) -> _Parser:
+    return _Parser(
+        prog=command,
+        description=doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        usage=f"python -m {command} --flag=value …",
     )
 
 
@@ -75,13 +113,7 @@ def parse_flags(command: str, doc: str | None, *classes: type[Options], argv: Se
       UserError: a value is out of its range.
       SystemExit: the flags do not parse (2), or `--help` was asked for (0).
     """
-    parser = _Parser(
-        prog=command,
-        description=doc,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-        usage=f"python -m {command} --flag=value …",
-    )
+    parser = _new_parser(command, doc)
     groups: dict[str, argparse._ArgumentGroup] = {}
     seen: set[str] = set()
     for cls in classes:
@@ -98,6 +130,74 @@ def parse_flags(command: str, doc: str | None, *classes: type[Options], argv: Se
         cls(**{field.name: given[field.name] for field in dataclasses.fields(cls) if field.name in given})
         for cls in classes
     ]
+
+
+def parse_one_of(
+    command: str, doc: str | None, alternatives: Mapping[str, type[Options]], *, argv: Sequence[str] | None = None
+) -> Any:
+    """Options for a command that does one of several things.
+
+    Args:
+      command: the module's name, e.g. "launch.prepare_data".
+      doc: the module's docstring, shown on top of `--help`.
+      alternatives: the flag that asks for a thing -> the options dataclass of that thing, which has it as a field.
+      argv: the arguments; None takes those of this process.
+
+    Returns:
+      Options of the class whose flag is given.
+
+    Raises:
+      UserError: none or several of these flags are given, a flag belongs to another one, is missing, or is out of its
+        range.
+      SystemExit: the flags do not parse (2), or `--help` was asked for (0).
+    """
+    parser = _new_parser(command, doc)
+    groups = {"": parser.add_argument_group("what to do")}
+    seen: set[str] = set()
+    fields = [(cls, field) for cls in alternatives.values() for field in dataclasses.fields(cls)]
+    for cls, field in sorted(fields, key=lambda pair: pair[1].name not in alternatives):
+        if field.name not in seen:
+            seen.add(field.name)
+            name = "" if field.name in alternatives else field.metadata["group"]
+            group = groups.get(name) or groups.setdefault(name, parser.add_argument_group(name))
+            owners = [flag for flag, owner in alternatives.items() if field.name in _names(owner)]
+            needed = "one of these is required" if not name else f"required with --{' and --'.join(owners)}"
+            _add_flag(group, cls, field, when_required=needed)
+    given = vars(parser.parse_args(argv))
+    return _made_of(given, _only_one(given, alternatives), alternatives)
+
+
+def _names(cls: type[Options]) -> list[str]:
+    return [field.name for field in dataclasses.fields(cls)]
+
+
+def _only_one(given: Mapping[str, Any], alternatives: Mapping[str, type[Options]]) -> str:
+    chosen = [name for name in alternatives if name in given]
+    if len(chosen) != 1:
+        raise UserError(
+            f"Exactly one of {', '.join(f'--{name}' for name in alternatives)} must be given",
+            asked=" and ".join(f"--{name}={given[name]}" for name in chosen) or "none of them",
+            change="give one of them; --help says what each does",
+        )
+    return chosen[0]
+
+
+def _made_of(given: Mapping[str, Any], chosen: str, alternatives: Mapping[str, type[Options]]) -> Options:
+    cls = alternatives[chosen]
+    known = {field.name: field for field in dataclasses.fields(cls)}
+    if foreign := [name for name in given if name not in known]:
+        raise UserError(
+            f"--{foreign[0]} does not go with --{chosen}",
+            asked=f"--{chosen}={given[chosen]} --{foreign[0]}={given[foreign[0]]}",
+            change=f"leave --{foreign[0]} out; with --{chosen} go {', '.join(f'--{name}' for name in known)}",
+        )
+    if missing := [name for name, field in known.items() if _is_required(field) and name not in given]:
+        raise UserError(
+            f"--{missing[0]} is missing",
+            asked=f"--{chosen}={given[chosen]}",
+            change=f"--{missing[0]}: {known[missing[0]].metadata['help']}",
+        )
+    return cls(**given)
 
 
 def run_command(main: Callable[[], int | None]) -> NoReturn:

@@ -13,7 +13,7 @@ from typing import TypeVar
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
-_CHUNK = 16
+_CHUNK = 16  # items that go to a process at a time
 
 
 def _apply_to_all(function: Callable[[ItemT], ResultT], items: list[ItemT]) -> list[ResultT]:
@@ -25,14 +25,14 @@ def _ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _chunks(items: Iterable[ItemT]) -> Iterator[list[ItemT]]:
+def _chunks(items: Iterable[ItemT], size: int) -> Iterator[list[ItemT]]:
     remaining = iter(items)
-    while chunk := list(itertools.islice(remaining, _CHUNK)):
+    while chunk := list(itertools.islice(remaining, size)):
         yield chunk
 
 
 def map_in_order(
-    function: Callable[[ItemT], ResultT], items: Iterable[ItemT], num_processes: int
+    function: Callable[[ItemT], ResultT], items: Iterable[ItemT], num_processes: int, *, chunk_size: int = _CHUNK
 ) -> Generator[ResultT, None, None]:
     """Yields `function(item)` for each item, in order; only a few chunks are under way at a time.
 
@@ -40,6 +40,7 @@ def map_in_order(
       function: a module's function, so that it can be sent to other processes.
       items: what it is applied to.
       num_processes: 1 calls it in this process.
+      chunk_size: items that go to a process at a time; 1 for items that take long.
     """
     if num_processes == 1:
         yield from map(function, items)
@@ -49,7 +50,7 @@ def map_in_order(
     with ProcessPoolExecutor(num_processes, context, _ignore_interrupts) as executor:
         waiting: collections.deque[Future[list[ResultT]]] = collections.deque()
         try:
-            for chunk in _chunks(items):
+            for chunk in _chunks(items, chunk_size):
                 waiting.append(executor.submit(_apply_to_all, function, chunk))
                 if len(waiting) > 2 * num_processes:
                     yield from waiting.popleft().result()

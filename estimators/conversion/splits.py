@@ -1,18 +1,14 @@
-"""Which picture goes into which split, and under which id. Pure."""
+"""Which drawn picture goes into which split, and under which id. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from estimators.conversion.class_split import share_of, split_by_class
 from estimators.conversion.drawn_pictures import CLASS_NAMES
 from estimators.conversion.synthetic_options import SyntheticOptions
 from estimators.errors import UserError
-
-# Told apart from the pictures' own random numbers, which come from (seed, index).
-_SPLIT_STREAM = 2**32
 
 
 @dataclass(frozen=True)
@@ -32,15 +28,10 @@ class PlannedPicture:
     labelled: bool
 
 
-def _taken(count: int, fraction: float) -> int:
-    # The small addend makes 100 * 0.29 = 28.999999999999996 into 29.
-    return int(count * fraction + 1e-9)
-
-
 def _check_none_is_empty(options: SyntheticOptions, per_class: int) -> None:
     for flag in ("validation_fraction", "test_fraction"):
         fraction = getattr(options, flag)
-        if fraction > 0 and _taken(per_class, fraction) == 0:
+        if fraction > 0 and share_of(per_class, fraction) == 0:
             raise UserError(
                 "A split would get no picture",
                 asked=f"--{flag}={fraction:g} of --synthetic={options.synthetic}",
@@ -59,23 +50,16 @@ def plan_splits(options: SyntheticOptions) -> Mapping[str, Sequence[PlannedPictu
       UserError: there are too few pictures for one of the splits.
     """
     num_classes = len(CLASS_NAMES)
-    _check_none_is_empty(options, options.synthetic // num_classes)
-    rng = np.random.default_rng((options.seed, _SPLIT_STREAM))
-    members: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
-    for label in range(num_classes):
-        indices = rng.permutation(np.arange(label, options.synthetic, num_classes)).tolist()
-        for split, fraction in (("validation", options.validation_fraction), ("test", options.test_fraction)):
-            taken = _taken(options.synthetic // num_classes, fraction)
-            members[split] += indices[:taken]
-            indices = indices[taken:]
-        members["train"] += indices
+    per_class = options.synthetic // num_classes
+    _check_none_is_empty(options, per_class)
+    taken = {
+        "validation": share_of(per_class, options.validation_fraction),
+        "test": share_of(per_class, options.test_fraction),
+    }
+    classes = [range(label, options.synthetic, num_classes) for label in range(num_classes)]
     return {
-        split: [
-            _planned(index, position, labelled=split != "test")
-            for position, index in enumerate(rng.permutation(indices).tolist())
-        ]
-        for split, indices in members.items()
-        if indices
+        split: [_planned(index, position, labelled=split != "test") for position, index in enumerate(indices)]
+        for split, indices in split_by_class(classes, [taken] * num_classes, options.seed).items()
     }
 
 

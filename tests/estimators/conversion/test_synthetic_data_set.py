@@ -7,6 +7,7 @@ import pytest
 
 from estimators import storage
 from estimators.conversion import synthetic_data_set
+from estimators.conversion.manifest import read_manifest
 from estimators.conversion.synthetic_data_set import write_synthetic_data_set
 from estimators.conversion.synthetic_options import SyntheticOptions
 from estimators.record_schema import Example, parse_example
@@ -33,10 +34,20 @@ def test_the_same_seed_gives_the_same_bytes_in_however_many_processes(tmp_path):
 
 def test_the_folder_holds_the_splits_in_the_record_format(tmp_path):
     options = SyntheticOptions(synthetic=30, output=str(tmp_path / "data"), num_shards=3)
-    assert write_synthetic_data_set(options) == {"train": 18, "validation": 6, "test": 6}
-    assert sorted(_digests(tmp_path / "data")) == sorted(
+    manifest = write_synthetic_data_set(options)
+    assert manifest.examples() == {"train": 18, "validation": 6, "test": 6}
+    shards = [
         f"{split}/{split}-{shard:05d}-of-00003" for split in ("train", "validation", "test") for shard in range(3)
-    )
+    ]
+    digests = _digests(tmp_path / "data")
+    assert sorted(digests) == sorted(["manifest.json", *shards])
+    assert read_manifest(str(tmp_path / "data")) == manifest
+    assert {shard.path: shard.sha256 for shard in manifest.shards} == {path: digests[path] for path in shards}
+    for shard in manifest.shards:
+        assert shard.labelled == (shard.split != "test") and sum(shard.classes.values()) == shard.examples
+        if shard.labelled:
+            labels = [example.label for example in _examples(f"{tmp_path}/data/{shard.path}")]
+            assert shard.classes == {"cat": labels.count(0), "dog": labels.count(1)}
     train, test = (_examples(f"{tmp_path}/data/{split}/*") for split in ("train", "test"))
     assert sorted(example.label or 0 for example in train) == [0] * 9 + [1] * 9
     assert all((example.image_id or b"").startswith(b"dog." if example.label else b"cat.") for example in train)
