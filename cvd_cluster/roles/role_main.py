@@ -111,7 +111,6 @@ def _send_failure(reporter: PipeReporter, error: BaseException) -> None:
         message=error.summary if isinstance(error, HarnessError) else str(error),
         parts=[error.asked, error.found, error.change] if isinstance(error, HarnessError) else None,
         traceback=traceback.format_exc(),
-        exit_code=error.exit_code if isinstance(error, HarnessError) else None,
         is_echo=_is_echo(error),
     )
 

@@ -35,7 +35,6 @@ class RoleFailure:
       message: str(error), or the summary of an error of the harness.
       parts: asked, found and change of an error of the harness; None for any other.
       traceback: as Python prints it.
-      exit_code: of the harness's own error if it was one, with a message for people; None for any other error.
       is_echo: True if it follows from another role's end (a peer that cannot be reached), and so explains nothing.
       time: seconds since the epoch.
     """
@@ -44,7 +43,6 @@ class RoleFailure:
     message: str
     parts: tuple[str, str, str] | None
     traceback: str
-    exit_code: int | None
     is_echo: bool
     time: float
 

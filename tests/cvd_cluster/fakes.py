@@ -33,7 +33,7 @@ def failure(
 ) -> RoleFailure:
     """A Python error of a role."""
     traceback = f"Traceback (most recent call last):\n{kind}: {message}\n"
-    return RoleFailure(kind, message, parts, traceback, None if parts is None else 2, is_echo, time)
+    return RoleFailure(kind, message, parts, traceback, is_echo, time)
 
 
 def status(task: Task, phase: RolePhase = RolePhase.TRAINING, **values: Any) -> RoleStatus:
