@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from cvd_cluster.cluster_options import ClusterOptions
-
-Role = Literal["chief", "worker", "ps", "evaluator"]
+from estimators.training_plan import Role
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from cvd_cluster.placement import check_this_machine, placed
 from cvd_cluster.ray_session import ray_session, starts_ray_here
 from cvd_cluster.topology import Task, make_topology
 from estimators import train_dir
-from estimators.checkpoints import prune
+from estimators.checkpoints import awaits_evaluation, prune
 from estimators.experiment_options import ExperimentOptions
 from estimators.preparation import prepare_run
 from estimators.run_state import RunState, write_run_state
@@ -79,7 +79,11 @@ def _run(
             Supervisor(roles, options, plan, started=psutil.Process().create_time(), announce=announce).run()
         finally:
             roles.stop()
-        prune(options.train_dir, keep=options.keep_checkpoint_max, keep_unevaluated=plan.eval_data is not None)
+        prune(
+            options.train_dir,
+            keep=options.keep_checkpoint_max,
+            keep_unevaluated=awaits_evaluation(options.train_dir, evaluator_planned=plan.eval_data is not None),
+        )
         end = RunState.SUCCEEDED
     finally:
         write_run_state(options.train_dir, end, plan.max_steps)

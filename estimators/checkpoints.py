@@ -92,16 +92,35 @@ def evaluated_steps(train_dir: str) -> set[int]:
     return {int(row["global_step"]) for row in read_metrics(train_dir)}
 
 
+def _watched_path(train_dir: str) -> str:
+    return os.path.join(train_dir, "eval", "watched.json")
+
+
 def mark_watched(train_dir: str) -> None:
-    """Says that an evaluator is at work on `train_dir`, so that `prune` keeps what it has not evaluated yet."""
-    storage.write_text(os.path.join(train_dir, "eval", "watched.json"), json.dumps({"time": time.time()}))
+    """Says that an evaluator is at work on `train_dir`; to be called every few seconds."""
+    storage.write_text(_watched_path(train_dir), json.dumps({"time": time.time()}))
 
 
-def is_watched(train_dir: str, *, now: float | None = None) -> bool:
-    """True if an evaluator said so in the last two minutes. `now`: seconds since the epoch; None is the clock's."""
-    path = os.path.join(train_dir, "eval", "watched.json")
+def forget_watched(train_dir: str) -> None:
+    """Takes back what an evaluator of an earlier run said."""
+    storage.delete(_watched_path(train_dir))
+
+
+def awaits_evaluation(train_dir: str, *, evaluator_planned: bool, now: float | None = None) -> bool:
+    """True if somebody will evaluate the checkpoints, so that `prune` must keep those that are not evaluated yet.
+
+    Args:
+      train_dir: the folder.
+      evaluator_planned: whether the run has an evaluator; it may not have said yet that it is at work.
+      now: seconds since the epoch; None is the clock's.
+
+    Returns:
+      Whether an evaluator, of the run or from outside, said in the last two minutes that it is at work; one that went
+      silent is taken for dead, or its backlog would fill the disk. As long as none said anything: `evaluator_planned`.
+    """
+    path = _watched_path(train_dir)
     if not storage.exists(path):
-        return False
+        return evaluator_planned
     age = (time.time() if now is None else now) - float(json.loads(storage.read_text(path))["time"])
     return age < _WATCH_SECONDS
 

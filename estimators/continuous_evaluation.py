@@ -18,11 +18,11 @@ from estimators.experiment_options import ExperimentOptions
 from estimators.input_fns import eval_input_fn
 from estimators.metrics import EvaluationMetrics, EvaluationResult, batch_metrics
 from estimators.model_fn import make_model_fn
-from estimators.run_state import RunState, read_run_state
+from estimators.run_state import read_run_state
 from estimators.skipped_records import SkippedRecords
 
 _POLL_SECS = 1.0
-_MARK_SECS = 20.0
+_MARK_SECS = 5.0
 
 
 @dataclass(frozen=True)
@@ -147,11 +147,10 @@ def evaluate_continuously(
         # The state first: a checkpoint that comes between the two looks is then seen in the next round.
         record = read_run_state(train_dir)
         pending = _pending(train_dir, newest_only=run_once)
-        for checkpoint in pending:
-            _publish(train_dir, checkpoint, evaluator.evaluate(checkpoint), line, writer)
-            done += 1
-        if run_once or (not pending and record is not None and record.state.training_ended):
-            _say_end(train_dir, record.state if record else None, done, line)
+        for checkpoint in pending[:1]:  # one a round: by the next one another evaluator may have done its part
+            done += _evaluate_and_publish(train_dir, checkpoint, evaluator, line, writer)
+        if run_once or (not pending and record is not None and record.training_ended):
+            _say_end(train_dir, record is not None and record.training_ended, done, line)
             return done
         if not pending:
             if not waiting and not done:
@@ -166,6 +165,23 @@ def _pending(train_dir: str, *, newest_only: bool) -> list[Checkpoint]:
     candidates = complete[-1:] if newest_only else complete
     # "Newer than the last": after a restore from an older checkpoint the same step is not evaluated twice.
     return [checkpoint for checkpoint in candidates if checkpoint.step not in evaluated]
+
+
+def _evaluate_and_publish(
+    train_dir: str, checkpoint: Checkpoint, evaluator: Evaluator, line: Callable[[str], None], writer: Any
+) -> int:
+    """1 if the checkpoint was evaluated, 0 if it vanished or another evaluator was faster."""
+    try:
+        result = evaluator.evaluate(checkpoint)
+    except (ValueError, tf.errors.OpError):
+        if checkpoint in checkpoints.list_checkpoints(train_dir):
+            raise
+        line(f"the checkpoint of step {checkpoint.step} was deleted before it could be evaluated")
+        return 0
+    if checkpoint.step in checkpoints.evaluated_steps(train_dir):
+        return 0
+    _publish(train_dir, checkpoint, result, line, writer)
+    return 1
 
 
 def _publish(
@@ -192,8 +208,8 @@ def _publish(
     storage.append_line(checkpoints.metrics_path(train_dir), json.dumps(row))
 
 
-def _say_end(train_dir: str, state: RunState | None, done: int, line: Callable[[str], None]) -> None:
-    why = "training has ended" if state is not None and state.training_ended else "one look was asked for"
+def _say_end(train_dir: str, training_ended: bool, done: int, line: Callable[[str], None]) -> None:
+    why = "training has ended" if training_ended else "one look was asked for"
     newest = checkpoints.latest_checkpoint(train_dir)
     if newest is None:
         line(f"evaluation ends: {why}, and {train_dir} holds no checkpoint")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import tensorflow as tf
 
 from estimators import data_check
-from estimators.checkpoints import Checkpoint, is_watched, latest_checkpoint, prune
+from estimators.checkpoints import Checkpoint, awaits_evaluation, latest_checkpoint, prune
 from estimators.errors import DataError, HarnessError, UserError
 from estimators.experiment_options import ExperimentOptions
 from estimators.exporter import export_checkpoint
@@ -21,10 +21,8 @@ from estimators.input_fns import NOTHING_LEFT, shard_for_worker, train_input_fn
 from estimators.model_fn import StepReportSettings, make_model_fn
 from estimators.reporting import Reporter
 from estimators.skipped_records import SkippedRecords
-from estimators.tensorflow_compat import shorten_readiness_poll
-from estimators.training_plan import TrainingPlan
-
-Role = Literal["chief", "worker", "ps", "evaluator"]
+from estimators.tensorflow_compat import reason_of, shorten_readiness_poll
+from estimators.training_plan import Role, TrainingPlan
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ class Experiment:
             else:
                 # The evaluation of EvalSpec never runs: the evaluator is a process of its own, outside the cluster.
                 tf.estimator.train_and_evaluate(estimator, spec, tf.estimator.EvalSpec(spec.input_fn))
-        except (tf.errors.InvalidArgumentError, tf.errors.DataLossError) as error:
+        except (tf.errors.InvalidArgumentError, tf.errors.DataLossError, tf.errors.NotFoundError) as error:
             raise self._explain(error) from error
         except tf.estimator.NanLossDuringTrainingError as error:
             raise UserError(
@@ -122,12 +120,12 @@ class Experiment:
 
     def _hooks(self) -> list[Any]:
         hooks = [ProgressHook(self.reporter)]
-        every = min(self.options.save_checkpoints_steps, self.options.export_model_steps)
+        periods = (self.options.save_checkpoints_steps, self.options.export_model_steps)
         if self.is_chief:
-            hooks.append(checkpoint_hook(self.options.train_dir, every_steps=every, saved=self._after_checkpoint))
+            hooks.append(checkpoint_hook(self.options.train_dir, periods=periods, saved=self._after_checkpoint))
         elif self.plan.strategy == "multi_worker_mirrored":
             folder = os.path.join(self.scratch_dir, "checkpoints_of_a_worker")
-            hooks.append(checkpoint_hook(folder, every_steps=every, saved=None))
+            hooks.append(checkpoint_hook(folder, periods=periods, saved=None))
         return hooks
 
     def _after_checkpoint(self, step: int, is_last: bool) -> None:
@@ -143,7 +141,9 @@ class Experiment:
         prune(
             self.options.train_dir,
             keep=self.options.keep_checkpoint_max,
-            keep_unevaluated=self.plan.eval_data is not None or is_watched(self.options.train_dir),
+            keep_unevaluated=awaits_evaluation(
+                self.options.train_dir, evaluator_planned=self.plan.eval_data is not None
+            ),
         )
         if is_last:
             self.reporter.training_finished(step)
@@ -153,6 +153,13 @@ class Experiment:
         cause = error.__cause__ or error.__context__
         if isinstance(cause, HarnessError):
             return cause
+        if "Restoring from checkpoint failed" in str(error):
+            return UserError(
+                "--train_dir holds checkpoints of another model: its variables have other names or shapes",
+                asked=f"--train_dir={self.options.train_dir} --model={self.options.model}",
+                found=reason_of(str(error)),
+                change="the model as it was, another --train_dir, or --start_new_model to begin anew",
+            )
         if NOTHING_LEFT in str(error):
             return DataError(
                 "No record is left to train on",
@@ -161,6 +168,8 @@ class Experiment:
                 found="every record of this task's files is bad",
                 change="--train_data_pattern",
             )
+        if "IteratorGetNext" not in str(error) and "iterator_get_next" not in str(error).lower():
+            return error  # it arose in the model, not in its input
         if self.options.on_bad_record == "skip":
             return error  # bad records were left out, so it is none of them
         self.reporter.line("TensorFlow met data it cannot use; looking for the record …")

@@ -9,6 +9,8 @@ import socket
 import time
 from dataclasses import asdict, dataclass
 
+import psutil
+
 from estimators import storage
 
 
@@ -48,6 +50,22 @@ class RunRecord:
     pid: int
     time: float
 
+    @property
+    def is_abandoned(self) -> bool:
+        """True if it says that it goes on, but its process on this host is gone; False if that cannot be known."""
+        if self.state not in (RunState.RUNNING, RunState.EVALUATING) or self.host != socket.gethostname():
+            return False
+        try:
+            # A process that began after this was written has merely got the same number.
+            return bool(psutil.Process(self.pid).create_time() > self.time)
+        except psutil.Error:
+            return True
+
+    @property
+    def training_ended(self) -> bool:
+        """True if no new checkpoint will come from this run."""
+        return self.state.training_ended or self.is_abandoned
+
 
 def _path(train_dir: str) -> str:
     return os.path.join(train_dir, "run_state.json")
@@ -60,8 +78,11 @@ def write_run_state(train_dir: str, state: RunState, max_steps: int) -> None:
 
 
 def read_run_state(train_dir: str) -> RunRecord | None:
-    """What was recorded last, or None if no run has begun."""
+    """What was recorded last, or None if no run has begun, or if it is nothing that a run of this version wrote."""
     if not storage.exists(_path(train_dir)):
         return None
-    values = json.loads(storage.read_text(_path(train_dir)))
-    return RunRecord(**{**values, "state": RunState(values["state"])})
+    try:
+        values = json.loads(storage.read_text(_path(train_dir)))
+        return RunRecord(**{**values, "state": RunState(values["state"])})
+    except (ValueError, TypeError, KeyError):
+        return None

@@ -103,7 +103,8 @@ def read_records(
             except DamagedRecordError as damage:
                 if on_damage is None:
                     raise
-                on_damage(damage)
+                left = f"the rest of the file, {end - offset} bytes, is left out"
+                on_damage(DamagedRecordError(damage.summary, found=f"{path} {damage.found}; {left}"))
                 return
             body = file.read(length + FOOTER_BYTES)
             data, (crc,) = body[:length], struct.unpack("<I", body[length:])

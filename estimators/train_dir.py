@@ -13,12 +13,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 from collections.abc import Callable
 
 from estimators import storage
-from estimators.checkpoints import list_checkpoints
+from estimators.checkpoints import forget_watched, list_checkpoints
 from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
+from estimators.run_state import RunState, read_run_state
 
 EXPERIMENT_FILE = "experiment.json"
 # What a run, or TensorFlow on its behalf, writes. Nothing else is ever deleted.
@@ -67,6 +69,7 @@ def check_train_dir(options: ExperimentOptions, *, start_new_model: bool) -> Non
     if storage.exists(path) and not storage.is_dir(path):
         raise UserError("--train_dir is a file", asked=f"--train_dir={path}", change="--train_dir to a folder")
     _check_writable(path)
+    _check_unused(path)
     if start_new_model:
         if names and not any(_PROOF.fullmatch(name) for name in names):
             raise UserError(
@@ -93,6 +96,20 @@ def check_train_dir(options: ExperimentOptions, *, start_new_model: bool) -> Non
             asked=" ".join(f"--{name}={now[name]}" for name in different),
             found=" ".join(f"--{name}={before[name]}" for name in different) + f" in {path}/{EXPERIMENT_FILE}",
             change="--train_dir to another folder, or --start_new_model to delete those checkpoints and begin anew",
+        )
+
+
+def _check_unused(path: str) -> None:
+    record = read_run_state(path)
+    if record is None or record.state not in (RunState.RUNNING, RunState.EVALUATING):
+        return
+    # Of a run on another host it is not known here whether it lives.
+    if record.host == socket.gethostname() and record.pid != os.getpid() and not record.is_abandoned:
+        raise UserError(
+            "Another run is at work on --train_dir",
+            asked=f"--train_dir={path}",
+            found=f"process {record.pid} on this machine is {record.state.value}",
+            change="--train_dir, or wait for that run, or end it",
         )
 
 
@@ -132,4 +149,5 @@ def begin(options: ExperimentOptions, *, start_new_model: bool, announce: Callab
         if kept:
             announce(f"--start_new_model leaves what no run wrote in {options.train_dir}: {', '.join(kept)}")
     storage.make_dirs(options.train_dir)
+    forget_watched(options.train_dir)
     write_experiment(options)

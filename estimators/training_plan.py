@@ -12,6 +12,7 @@ from estimators.data_check import DataFiles
 from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
 
+Role = Literal["chief", "worker", "ps", "evaluator"]
 Strategy = Literal["local", "parameter_server", "multi_worker_mirrored"]
 DEFAULT_NUM_EPOCHS = 5
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import io
 import os
 import signal
 import sys
@@ -21,7 +22,8 @@ class _Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors look like all other errors of the harness."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}\n  change: see `python -m {self.prog} --help`\n")
+        hint = "; put a pattern in quotes, so that the shell does not expand it" if "unrecognized" in message else ""
+        self.exit(2, f"error: {message}\n  change: see `python -m {self.prog} --help`{hint}\n")
 
 
 def _to_bool(text: str) -> bool:
@@ -202,6 +204,9 @@ def _made_of(given: Mapping[str, Any], chosen: str, alternatives: Mapping[str, t
 
 def run_command(main: Callable[[], int | None]) -> NoReturn:
     """Runs a command and ends the process with its exit code; an error for people is printed without a traceback."""
+    # Lines come as they are written, also through a pipe or into a log.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
     # Python's own answer to SIGTERM ends nothing that was started; as an exception it passes every `finally`.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:

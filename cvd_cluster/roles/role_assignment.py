@@ -9,9 +9,8 @@ import dataclasses
 import json
 from dataclasses import dataclass
 
-from cvd_cluster.topology import Role
 from estimators.experiment_options import ExperimentOptions
-from estimators.training_plan import TrainingPlan
+from estimators.training_plan import Role, TrainingPlan
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
+
+from estimators import storage
 
 
 class AfterCheckpoint(tf.estimator.CheckpointSaverListener):  # type: ignore[misc]
@@ -29,8 +30,40 @@ class AfterCheckpoint(tf.estimator.CheckpointSaverListener):  # type: ignore[mis
         self._saved(int(global_step_value), True)
 
 
-def checkpoint_hook(folder: str, *, every_steps: int, saved: Callable[[int, bool], None] | None) -> Any:
-    """A hook that saves at the start, every so many steps, and at the end.
+class AtMultiples:
+    """Says when a checkpoint is due: at, or when other replicas jump over it first past, a multiple of any period.
+
+    It takes the place of CheckpointSaverHook's own timer, which counts from the last save and knows one period.
+
+    Args:
+      periods: global steps.
+    """
+
+    def __init__(self, *periods: int) -> None:
+        self._periods = periods
+        self._last: int | None = None
+
+    def reset(self) -> None:
+        """Forgets the last save, as at the start of a session."""
+        self._last = None
+
+    def should_trigger_for_step(self, step: int) -> bool:
+        """True if a multiple lies between the last save and `step`, or nothing was saved yet."""
+        last = self._last
+        return last is None or any(step // period > last // period for period in self._periods)
+
+    def update_last_triggered_step(self, step: int) -> tuple[None, None]:
+        """A checkpoint of this step was saved; the hook asks for elapsed seconds and steps, and uses neither."""
+        self._last = int(step)
+        return None, None
+
+    def last_triggered_step(self) -> int | None:
+        """The step that was saved last, or None."""
+        return self._last
+
+
+def checkpoint_hook(folder: str, *, periods: tuple[int, ...], saved: Callable[[int, bool], None] | None) -> Any:
+    """A hook that saves at the start, at multiples of some numbers of steps, and at the end.
 
     It replaces the one that Estimator would add: with `train_distribute` Estimator drops saving listeners. Under
     MultiWorkerMirrored every worker must save in the same step, since saving may run collective operations; those that
@@ -38,13 +71,15 @@ def checkpoint_hook(folder: str, *, every_steps: int, saved: Callable[[int, bool
 
     Args:
       folder: where to.
-      every_steps: global steps between two checkpoints.
+      periods: a checkpoint is due at each multiple of each of these numbers of global steps.
       saved: see `AfterCheckpoint`; None calls nothing.
     """
-    os.makedirs(folder, exist_ok=True) if "://" not in folder else tf.io.gfile.makedirs(folder)
-    return tf.estimator.CheckpointSaverHook(
+    storage.make_dirs(folder)
+    hook = tf.estimator.CheckpointSaverHook(
         folder,
-        save_steps=every_steps,
+        save_steps=min(periods),
         listeners=[AfterCheckpoint(saved)] if saved else None,
         save_graph_def=False,  # experiment.json says how to build the graph; writing it takes longer than the variables
     )
+    hook._timer = AtMultiples(*periods)
+    return hook

@@ -87,7 +87,8 @@ class StepReportHook(tf.estimator.SessionRunHook):  # type: ignore[misc]
         # The step is fetched beside the train op and may be of before or after it. This replica alone made one step,
         # so the larger of the two is exact where replicas go in step; near a report it is read again for the others.
         fetched = int(run_values.results["step"])
-        self._stride, self._fetched = max(1, fetched - self._fetched), fetched
+        # It falls slowly: a fetch that came early makes one stride look short and the next one long.
+        self._stride, self._fetched = max(1, fetched - self._fetched, self._stride - 1), fetched
         self._step = max(self._step + 1, fetched)
         if "tensors" not in run_values.results:
             return

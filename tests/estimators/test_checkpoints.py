@@ -61,13 +61,23 @@ def test_metrics_are_read_in_the_order_of_evaluation(tmp_path: Path) -> None:
 
 
 def test_an_evaluator_counts_as_there_for_two_minutes_after_it_said_so(tmp_path: Path) -> None:
-    assert not checkpoints.is_watched(str(tmp_path))
+    assert not checkpoints.awaits_evaluation(str(tmp_path), evaluator_planned=False)
     (tmp_path / "eval").mkdir()
     checkpoints.mark_watched(str(tmp_path))
     now = time.time()
-    assert checkpoints.is_watched(str(tmp_path))
-    assert checkpoints.is_watched(str(tmp_path), now=now + 100)
-    assert not checkpoints.is_watched(str(tmp_path), now=now + 130)
+    assert checkpoints.awaits_evaluation(str(tmp_path), evaluator_planned=False)
+    assert checkpoints.awaits_evaluation(str(tmp_path), evaluator_planned=False, now=now + 100)
+    assert not checkpoints.awaits_evaluation(str(tmp_path), evaluator_planned=False, now=now + 130)
+
+
+def test_a_planned_evaluator_is_awaited_until_it_was_there_and_went_silent(tmp_path: Path) -> None:
+    (tmp_path / "eval").mkdir()
+    assert checkpoints.awaits_evaluation(str(tmp_path), evaluator_planned=True)
+    checkpoints.mark_watched(str(tmp_path))
+    assert checkpoints.awaits_evaluation(str(tmp_path), evaluator_planned=True)
+    assert not checkpoints.awaits_evaluation(str(tmp_path), evaluator_planned=True, now=time.time() + 130)
+    checkpoints.forget_watched(str(tmp_path))
+    assert checkpoints.awaits_evaluation(str(tmp_path), evaluator_planned=True)
 
 
 def test_the_newest_checkpoints_stay(tmp_path: Path) -> None:

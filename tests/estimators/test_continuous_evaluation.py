@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from estimators.checkpoints import evaluated_steps, is_watched, latest_checkpoint, list_checkpoints, read_metrics
+from estimators.checkpoints import awaits_evaluation, evaluated_steps, latest_checkpoint, list_checkpoints, read_metrics
 from estimators.continuous_evaluation import evaluate_continuously
 from estimators.data_check import DataFiles, check_data
 from estimators.errors import DataError
@@ -104,7 +104,7 @@ def test_checkpoints_are_evaluated_as_they_come_until_training_ends(
         assert 0 < seconds <= 2
         seen.append(steps_of(run))
         if len(seen) == 1:
-            assert is_watched(run.train_dir)
+            assert awaits_evaluation(run.train_dir, evaluator_planned=False)
         elif len(seen) == 2:
             bring(0)
         elif len(seen) == 3:

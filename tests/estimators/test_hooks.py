@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from estimators.checkpoints import list_checkpoints
 from estimators.hooks import progress, step_report
-from estimators.hooks.checkpoint_saving import checkpoint_hook
+from estimators.hooks.checkpoint_saving import AtMultiples, checkpoint_hook
 from estimators.hooks.progress import ProgressHook
 from estimators.hooks.step_report import StepReportHook, StepTensors
 
@@ -106,7 +106,7 @@ def test_where_others_go_on_too_the_first_step_from_each_nth_on_is_reported_once
 
 def test_after_a_restart_steps_are_counted_from_the_restored_one(tmp_path: Path, clock: Clock) -> None:
     first: list[str] = []
-    saver = checkpoint_hook(str(tmp_path), every_steps=100, saved=None)
+    saver = checkpoint_hook(str(tmp_path), periods=(100,), saved=None)
     train([report_hook(tmp_path, first, every=10), saver], 14, folder=tmp_path, clock=clock)
     with tf.Graph().as_default():
         second: list[str] = []
@@ -185,18 +185,18 @@ def test_checkpoints_are_saved_at_the_start_every_nth_step_and_at_the_end(
         assert step in complete, "it is told once the checkpoint is complete"
         saved.append((step, is_last))
 
-    train([checkpoint_hook(str(tmp_path / "new"), every_steps=2, saved=after)], steps, folder=tmp_path / "new")
+    train([checkpoint_hook(str(tmp_path / "new"), periods=(2,), saved=after)], steps, folder=tmp_path / "new")
     assert saved == expected
 
 
 def test_without_a_listener_checkpoints_are_saved_all_the_same(tmp_path: Path) -> None:
-    train([checkpoint_hook(str(tmp_path), every_steps=2, saved=None)], 3)
+    train([checkpoint_hook(str(tmp_path), periods=(2,), saved=None)], 3)
     assert [checkpoint.step for checkpoint in list_checkpoints(str(tmp_path))] == [0, 2, 3]
 
 
 def test_an_error_in_training_saves_no_last_checkpoint(tmp_path: Path) -> None:
     saved: list[tuple[int, bool]] = []
-    hook = checkpoint_hook(str(tmp_path), every_steps=2, saved=lambda step, is_last: saved.append((step, is_last)))
+    hook = checkpoint_hook(str(tmp_path), periods=(2,), saved=lambda step, is_last: saved.append((step, is_last)))
     step = tf.compat.v1.train.get_or_create_global_step()
     with tf.control_dependencies([tf.debugging.Assert(step < 3, ["the data is damaged"])]):
         train_op = step.assign_add(1)
@@ -210,3 +210,17 @@ def test_an_error_in_training_saves_no_last_checkpoint(tmp_path: Path) -> None:
         train_on()
     assert saved == [(0, False), (2, False)]
     assert [checkpoint.step for checkpoint in list_checkpoints(str(tmp_path))] == [0, 2]
+
+
+def test_a_checkpoint_is_due_at_the_multiples_of_each_period_even_if_steps_jump_over_them() -> None:
+    timer = AtMultiples(20, 7)
+    due = []
+    for step in range(0, 43):
+        if timer.should_trigger_for_step(step):
+            timer.update_last_triggered_step(step)
+            due.append(step)
+    assert due == [0, 7, 14, 20, 21, 28, 35, 40, 42]
+    assert timer.last_triggered_step() == 42
+    assert timer.should_trigger_for_step(50) and not timer.should_trigger_for_step(48)
+    timer.reset()
+    assert timer.should_trigger_for_step(43)

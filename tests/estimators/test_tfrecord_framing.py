@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -55,8 +56,11 @@ def test_after_damaged_data_reading_goes_on_with_the_next_record(path: str) -> N
 def test_after_a_damaged_length_reading_ends_with_this_file(path: str) -> None:
     flip(path, offset_of(RECORDS[:1]))
     data, damages = surviving(path)
+    begin = offset_of(RECORDS[:1])
+    rest = os.path.getsize(path) - begin
     assert data == RECORDS[:1] and damages == [
-        f"at byte {offset_of(RECORDS[:1])}: the checksum of the record's length is wrong"
+        f"{path} at byte {begin}: the checksum of the record's length is wrong; "
+        f"the rest of the file, {rest} bytes, is left out"
     ]
 
 
