@@ -17,6 +17,7 @@ from estimators.exporter import export_checkpoint
 from estimators.exports import exported_steps
 from estimators.hooks.checkpoint_saving import checkpoint_hook
 from estimators.hooks.progress import ProgressHook
+from estimators.hooks.restored_shapes import RestoredShapesHook
 from estimators.input_fns import NOTHING_LEFT, shard_for_worker, train_input_fn
 from estimators.model_fn import StepReportSettings, make_model_fn
 from estimators.reporting import Reporter
@@ -119,7 +120,7 @@ class Experiment:
         )
 
     def _hooks(self) -> list[Any]:
-        hooks = [ProgressHook(self.reporter)]
+        hooks = [RestoredShapesHook(self.options.train_dir), ProgressHook(self.reporter)]
         periods = (self.options.save_checkpoints_steps, self.options.export_model_steps)
         if self.is_chief:
             hooks.append(checkpoint_hook(self.options.train_dir, periods=periods, saved=self._after_checkpoint))

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +63,26 @@ def run_command(
         output, _ = process.communicate()
         raise AssertionError(f"{module} did not end within {timeout} s:\n{output[-4000:]}") from None
     return Finished(process.returncode, output, mark)
+
+
+@contextlib.contextmanager
+def running_command(module: str, *flags: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The same, still running: yields the process, whose stdout can be read line by line, and its mark."""
+    mark = uuid.uuid4().hex
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *flags],
+        env=command_environment(mark),
+        cwd=_ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield process, mark
+    finally:
+        end_processes_with(mark)
+        process.communicate()
 
 
 def command_environment(mark: str, extra: Mapping[str, str] | None = None) -> dict[str, str]:

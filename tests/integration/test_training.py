@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.commands import Finished, run_command
+from tests.integration.commands import Finished, run_command, running_command
 
 STRATEGIES = {
     "local": (),
@@ -151,3 +151,46 @@ def test_a_python_error_in_a_role_is_what_the_user_reads(photos: Path, tmp_path:
     assert done.output.count("Traceback (most recent call last)") == 1, done.output
     assert json.loads((tmp_path / "run" / "run_state.json").read_text())["state"] == "FAILED"
     assert done.left_behind() == []
+
+
+def test_a_second_run_on_a_train_dir_is_refused_and_one_whose_command_was_killed_is_recognised(
+    photos: Path, tmp_path: Path
+) -> None:
+    train_dir, data = tmp_path / "run", photos / "catsvsdogs"
+    flags = (f"--train_data_pattern={data}/train/*", f"--train_dir={train_dir}", "--batch_size=64")
+    with running_command("launch.train", *flags, "--max_steps=100000", *STRATEGIES["multi_worker_mirrored"]) as (
+        first,
+        mark,
+    ):
+        assert first.stdout is not None
+        assert any(line.startswith("training step 10 ") for line in first.stdout)
+        second = run_command("launch.train", *flags, "--start_new_model")
+        assert second.code == 2 and f"process {first.pid} " in second.output, second.output
+        first.kill()
+        assert Finished(0, "", mark).left_behind() == []
+    assert json.loads((train_dir / "run_state.json").read_text())["state"] == "RUNNING"
+
+    # The evaluation does not wait for ever for a run that is gone, and the same command goes on.
+    rest = run_command("launch.eval", f"--train_dir={train_dir}", f"--eval_data_pattern={data}/validation/*")
+    assert rest.code == 0, rest.output
+    steps = sorted(int(path.name.split("-")[1].split(".")[0]) for path in train_dir.glob("model.ckpt-*.index"))
+    assert [row["global_step"] for row in _metrics(train_dir)] == steps
+    assert run_command("launch.train", *flags, f"--max_steps={steps[-1] + 5}").code == 0
+
+
+def test_a_model_whose_layers_changed_is_told_when_its_run_is_continued(photos: Path, tmp_path: Path) -> None:
+    source = (
+        "import tensorflow as tf\n"
+        "from estimators import BaseModel\n"
+        "class MyModel(BaseModel):\n"
+        "    def create_model(self, model_input, num_classes=2, is_training=True, **params):\n"
+        "        net = tf.compat.v1.layers.dense(tf.compat.v1.layers.flatten(model_input), UNITS)\n"
+        "        return {'predictions': tf.compat.v1.layers.dense(net, 1, activation=tf.nn.sigmoid)}\n"
+    )
+    flags = ("--model=my_model:MyModel", "--max_steps=5")
+    (tmp_path / "my_model.py").write_text(source.replace("UNITS", "128"))
+    assert _train(photos, tmp_path / "run", *flags, cwd=tmp_path).code == 0
+    (tmp_path / "my_model.py").write_text(source.replace("UNITS", "4"))
+    changed = _train(photos, tmp_path / "run", "--model=my_model:MyModel", "--max_steps=9", cwd=tmp_path)
+    assert changed.code == 2 and "Traceback" not in changed.output, changed.output
+    assert "holds checkpoints of another model" in changed.output and "--start_new_model" in changed.output

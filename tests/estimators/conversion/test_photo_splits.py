@@ -85,7 +85,6 @@ def test_a_class_too_small_for_the_splits_is_named():
         (0.07, 100, 7),
         (1.0, 100, 1),
         (20.0, 100, 20),
-        (float("inf"), 9, 9),
     ],
 )
 def test_how_many_may_be_rejected_is_a_share_or_a_number(max_rejected, pictures, allowed):
