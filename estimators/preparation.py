@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from estimators import class_lookup, train_dir
-from estimators.data_check import check_data
+from estimators.data_check import DataFiles, check_data
 from estimators.experiment_options import ExperimentOptions
 from estimators.tensorflow_compat import quiet_tensorflow
 from estimators.training_plan import Strategy, TrainingPlan, make_plan
@@ -37,22 +37,19 @@ def prepare_run(
             quiet_tensorflow()  # which a class of the user's own imports
             class_lookup.load_class(flag, name)
     train_dir.check_train_dir(options, start_new_model=start_new_model)
-    train_data = check_data(
-        options.train_data_pattern,
-        flag="train_data_pattern",
-        num_classes=options.num_classes,
-        on_bad_record=options.on_bad_record,
-        announce=announce,
-    )
-    eval_data = None
-    if options.eval_data_pattern is not None:
-        eval_data = check_data(
-            options.eval_data_pattern,
-            flag="eval_data_pattern",
+
+    def checked(flag: str, pattern: str) -> DataFiles:
+        return check_data(
+            pattern,
+            flag=flag,
             num_classes=options.num_classes,
             on_bad_record=options.on_bad_record,
             announce=announce,
         )
+
+    train_data = checked("train_data_pattern", options.train_data_pattern)
+    eval_pattern = options.eval_data_pattern
+    eval_data = None if eval_pattern is None else checked("eval_data_pattern", eval_pattern)
     plan = make_plan(options, strategy=strategy, num_workers=num_workers, train_data=train_data, eval_data=eval_data)
     announce(
         f"{options.model}, {options.label_loss}: {train_data.examples} examples in {len(train_data.paths)} files, "
