@@ -21,10 +21,17 @@ class ClusterOptions(Options):
     strategy: str = option(
         "local",
         group=_GROUP,
-        choices=("local", "parameter_server", "multi_worker_mirrored"),
-        help="local: in this process; on Ray: parameter_server, asynchronous, or multi_worker_mirrored, synchronous",
+        choices=("local", "mirrored", "parameter_server", "multi_worker_mirrored"),
+        help="in this process local, or mirrored, on all its GPUs; on Ray parameter_server, asynchronous, or "
+        "multi_worker_mirrored, synchronous",
     )
-    num_workers: int = option(1, group=_GROUP, at_least=1, help="training replicas, the chief among them")
+    num_replicas: int | None = option(
+        None,
+        group=_GROUP,
+        at_least=1,
+        help="mirrored only: replicas, a GPU each; without a GPU they share the CPU; none: every GPU",
+    )
+    num_workers: int = option(1, group=_GROUP, at_least=1, help="processes that train, the chief among them")
     num_parameter_servers: int = option(0, group=_GROUP, at_least=0, help="parameter servers; parameter_server only")
     cpus_per_worker: float = option(1.0, group=_GROUP, above=0, help="CPUs that Ray sets aside for each process")
     gpus_per_worker: int = option(
@@ -36,12 +43,32 @@ class ClusterOptions(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.strategy == "local" and (self.num_workers > 1 or self.num_parameter_servers):
+        if self.in_this_process and (self.num_workers > 1 or self.num_parameter_servers):
             raise UserError(
                 "One process cannot hold several workers",
-                asked=f"--strategy=local --num_workers={self.num_workers} "
+                asked=f"--strategy={self.strategy} --num_workers={self.num_workers} "
                 f"--num_parameter_servers={self.num_parameter_servers}",
                 change="--strategy=multi_worker_mirrored, or --strategy=parameter_server with --num_parameter_servers",
+            )
+        if self.in_this_process and (self.gpus_per_worker or self.placement_timeout_secs):
+            raise UserError(
+                f"--strategy={self.strategy} asks Ray for nothing",
+                asked=f"--gpus_per_worker={self.gpus_per_worker} "
+                f"--placement_timeout_secs={self.placement_timeout_secs}",
+                change="leave them out (CUDA_VISIBLE_DEVICES says which GPUs a process sees), or --strategy to "
+                "multi_worker_mirrored or parameter_server",
+            )
+        if self.strategy != "mirrored" and self.num_replicas is not None:
+            raise UserError(
+                "--num_replicas is for --strategy=mirrored",
+                asked=f"--strategy={self.strategy} --num_replicas={self.num_replicas}",
+                change="--strategy=mirrored; or --num_workers, and --gpus_per_worker for the GPUs of each",
+            )
+        if self.strategy == "parameter_server" and self.gpus_per_worker > 1:
+            raise UserError(
+                "A worker of a parameter server trains on one GPU",
+                asked=f"--strategy=parameter_server --gpus_per_worker={self.gpus_per_worker}",
+                change="--gpus_per_worker=1 with more --num_workers, or --strategy=multi_worker_mirrored",
             )
         if self.strategy == "parameter_server" and not self.num_parameter_servers:
             raise UserError(
@@ -55,3 +82,8 @@ class ClusterOptions(Options):
                 asked=f"--num_parameter_servers={self.num_parameter_servers}",
                 change="leave --num_parameter_servers out, or --strategy=parameter_server",
             )
+
+    @property
+    def in_this_process(self) -> bool:
+        """True for the strategies that need no Ray."""
+        return self.strategy in ("local", "mirrored")

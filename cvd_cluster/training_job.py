@@ -33,7 +33,7 @@ def train_on_cluster(
 
     Args:
       options: of the run.
-      cluster: the tasks and what each gets; its strategy is not "local".
+      cluster: the tasks and what each gets; its strategy is one of those on Ray.
       start_new_model: empty train_dir first, once.
       announce: called with each line for people.
 
@@ -44,6 +44,8 @@ def train_on_cluster(
         options,
         strategy=cluster.strategy,  # type: ignore[arg-type]
         num_workers=cluster.num_workers,
+        # TensorFlow makes a replica of every GPU that a worker sees, if the strategy is synchronous.
+        count_replicas=lambda: max(1, cluster.gpus_per_worker),
         start_new_model=start_new_model,
         announce=announce,
     )

@@ -1,4 +1,4 @@
-"""Front door of evaluation: finds the model by its train_dir, checks the data, evaluates."""
+"""Front door of evaluation: finds the model by its train_dir, checks the data, evaluates in this process."""
 
 from __future__ import annotations
 
@@ -6,25 +6,31 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from estimators.data_check import check_data
+from estimators import class_lookup
+from estimators.checkpoint_evaluator import begin_report
+from estimators.data_check import DataFiles, check_data
 from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
 from estimators.options import Options, option
 from estimators.tensorflow_compat import quiet_tensorflow
-from estimators.train_dir import read_experiment
+from estimators.train_dir import EXPERIMENT_FILE, read_experiment
 
-_GROUP = "evaluation"
+_GROUP, _WORKERS, _CHECKED = "evaluation", "several processes", "what experiment.json says too"
 BATCH_SIZE = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationOptions(Options):
-    """Options of `launch.eval`; all that is not here comes from `train_dir/experiment.json`."""
+    """Options of `launch.eval`; all that is not here comes from `train_dir/experiment.json`.
+
+    Raises:
+      UserError: a value is out of its range, or two of them contradict each other.
+    """
 
     train_dir: str = option(group=_GROUP, help="folder of the training run")
     eval_data_pattern: str = option(group=_GROUP, help="glob of the validation TFRecord files; quote it")
     batch_size: int = option(BATCH_SIZE, group=_GROUP, at_least=1, help="examples a batch")
-    num_readers: int = option(8, group=_GROUP, at_least=1, help="files that are read at the same time")
+    num_readers: int = option(8, group=_GROUP, at_least=1, help="files that are read at the same time, a process")
     run_once: bool = option(False, group=_GROUP, help="evaluate the newest checkpoint, if it is new, and end")
     on_bad_record: str = option(
         "fail",
@@ -33,39 +39,137 @@ class EvaluationOptions(Options):
         help="what a damaged record does: ends evaluation, or is left out",
     )
 
+    eval_workers: int = option(
+        1,
+        group=_WORKERS,
+        at_least=1,
+        help="processes that share the batches of each checkpoint, with the result of one; 1 is this process, more "
+        "are started on Ray",
+    )
+    gpus_per_worker: int = option(
+        0, group=_WORKERS, at_least=0, help="GPUs that Ray sets aside for each of eval_workers; with 0 they see none"
+    )
+
+    model: str | None = option(None, group=_CHECKED, help="class of the model; another than the run's is an error")
+    label_loss: str | None = option(
+        None, group=_CHECKED, help="class of the loss to evaluate with, instead of the run's"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.gpus_per_worker and self.eval_workers == 1:
+            raise UserError(
+                "--gpus_per_worker is for several --eval_workers",
+                asked=f"--eval_workers={self.eval_workers} --gpus_per_worker={self.gpus_per_worker}",
+                change="leave --gpus_per_worker out: this process takes the GPUs that CUDA_VISIBLE_DEVICES lets it "
+                "see; or --eval_workers of at least 2",
+            )
+
+
+@dataclass(frozen=True)
+class PreparedEvaluation:
+    """What an evaluation was found to consist of.
+
+    Attributes:
+      options: of the training run, with what the evaluation changes.
+      data: the validation files.
+    """
+
+    options: ExperimentOptions
+    data: DataFiles
+
+
+def prepare_evaluation(evaluation: EvaluationOptions, *, line: Callable[[str], None]) -> PreparedEvaluation:
+    """Checks the train_dir, the classes and the data. Writes nothing, and needs no TensorFlow for built-in classes.
+
+    Raises:
+      UserError: the train_dir, a class or the data do not fit; or there are fewer examples than workers.
+      DataError: a data file is damaged.
+    """
+    run = read_experiment(evaluation.train_dir)
+    _check_model(evaluation, run)
+    options = dataclasses.replace(
+        run,
+        eval_data_pattern=evaluation.eval_data_pattern,
+        num_readers=evaluation.num_readers,
+        on_bad_record=evaluation.on_bad_record,
+        label_loss=_checked_loss(evaluation, run),
+    )
+    data = _checked_data(options, evaluation.eval_data_pattern, line)
+    if data.examples < evaluation.eval_workers:
+        raise UserError(
+            "There are fewer validation examples than workers",
+            asked=f"--eval_workers={evaluation.eval_workers}",
+            found=f"{data.examples} examples in {evaluation.eval_data_pattern}",
+            change=f"--eval_workers to at most {data.examples}, or --eval_data_pattern",
+        )
+    return PreparedEvaluation(options, data)
+
 
 def evaluate_train_dir(evaluation: EvaluationOptions, *, line: Callable[[str], None]) -> int:
-    """Evaluates the checkpoints of a train_dir from outside its run.
+    """Evaluates the checkpoints of a train_dir from outside its run, in this process whatever eval_workers says.
 
     Returns:
       How many checkpoints were evaluated.
 
     Raises:
-      UserError: the train_dir or the data do not fit.
+      UserError: see `prepare_evaluation`.
     """
-    options = dataclasses.replace(
-        read_experiment(evaluation.train_dir),
-        eval_data_pattern=evaluation.eval_data_pattern,
-        num_readers=evaluation.num_readers,
-        on_bad_record=evaluation.on_bad_record,
-    )
-    return run_evaluation(options, line=line, batch_size=evaluation.batch_size, run_once=evaluation.run_once)
+    prepared = prepare_evaluation(evaluation, line=line)
+    return _evaluate(prepared, line=line, batch_size=evaluation.batch_size, run_once=evaluation.run_once)
 
 
-def run_evaluation(
-    options: ExperimentOptions, *, line: Callable[[str], None], batch_size: int = BATCH_SIZE, run_once: bool = False
-) -> int:
-    """Evaluates the checkpoints of options.train_dir on options.eval_data_pattern. See `evaluate_continuously`."""
+def run_evaluation(options: ExperimentOptions, *, line: Callable[[str], None]) -> int:
+    """Evaluates the checkpoints of a run as they come, beside it, on options.eval_data_pattern.
+
+    Returns:
+      How many checkpoints were evaluated.
+    """
     if options.eval_data_pattern is None:
         raise UserError("No validation data", change="--eval_data_pattern")
-    data = check_data(
-        options.eval_data_pattern,
+    data = _checked_data(options, options.eval_data_pattern, line)
+    return _evaluate(PreparedEvaluation(options, data), line=line, batch_size=BATCH_SIZE, run_once=False)
+
+
+def _evaluate(
+    prepared: PreparedEvaluation, *, line: Callable[[str], None], batch_size: int, run_once: bool
+) -> int:
+    quiet_tensorflow()
+    from estimators.continuous_evaluation import evaluate_continuously
+    from estimators.local_evaluator import LocalEvaluator
+
+    report = begin_report(prepared.options.train_dir, line)
+    evaluator = LocalEvaluator(prepared.options, prepared.data, batch_size=batch_size, report=report)
+    return evaluate_continuously(prepared.options.train_dir, evaluator, report, run_once=run_once)
+
+
+def _check_model(evaluation: EvaluationOptions, run: ExperimentOptions) -> None:
+    if evaluation.model is not None and evaluation.model != run.model:
+        raise UserError(
+            "--train_dir holds checkpoints of another model",
+            asked=f"--model={evaluation.model}",
+            found=f"--model={run.model} in {evaluation.train_dir}/{EXPERIMENT_FILE}",
+            change=f"leave --model out: {EXPERIMENT_FILE} says which model it is",
+        )
+
+
+def _checked_loss(evaluation: EvaluationOptions, run: ExperimentOptions) -> str:
+    """The loss to evaluate with; whether it fits the model is checked with the model's predictions at hand."""
+    name = evaluation.label_loss
+    if name is None:
+        return run.label_loss
+    class_lookup.check_name("label_loss", name)
+    if ":" in name:
+        quiet_tensorflow()  # which a class of the user's own imports
+        class_lookup.load_class("label_loss", name)
+    return name
+
+
+def _checked_data(options: ExperimentOptions, pattern: str, line: Callable[[str], None]) -> DataFiles:
+    return check_data(
+        pattern,
         flag="eval_data_pattern",
         num_classes=options.num_classes,
         on_bad_record=options.on_bad_record,
         announce=line,
     )
-    quiet_tensorflow()
-    from estimators.continuous_evaluation import evaluate_continuously
-
-    return evaluate_continuously(options, data, batch_size=batch_size, line=line, run_once=run_once)

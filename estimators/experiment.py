@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import tensorflow as tf
@@ -15,10 +15,12 @@ from estimators.errors import DataError, HarnessError, UserError
 from estimators.experiment_options import ExperimentOptions
 from estimators.exporter import export_checkpoint
 from estimators.exports import exported_steps
-from estimators.hooks.checkpoint_saving import checkpoint_hook
+from estimators.hooks.agreed_requests import AgreedRequests
+from estimators.hooks.checkpoint_saving import AtMultiples, checkpoint_hook
 from estimators.hooks.progress import ProgressHook
 from estimators.hooks.restored_shapes import RestoredShapesHook
 from estimators.input_fns import NOTHING_LEFT, shard_for_worker, train_input_fn
+from estimators.mirrored_replicas import mirrored_strategy, session_config
 from estimators.model_fn import StepReportSettings, make_model_fn
 from estimators.reporting import Reporter
 from estimators.skipped_records import SkippedRecords
@@ -37,6 +39,7 @@ class Experiment:
       worker_index: 0 is the chief; the number among all training replicas.
       scratch_dir: a folder of this task alone, deleted by whoever made it.
       reporter: where lines and progress go.
+      requests: may ask for a checkpoint, or for the end of training, from any thread.
     """
 
     options: ExperimentOptions
@@ -45,6 +48,7 @@ class Experiment:
     worker_index: int
     scratch_dir: str
     reporter: Reporter
+    requests: AgreedRequests = field(default_factory=AgreedRequests)
 
     @property
     def is_chief(self) -> bool:
@@ -63,13 +67,13 @@ class Experiment:
         if latest is not None and latest.step >= self.plan.max_steps and self.role != "ps":
             if self.is_chief:
                 self.reporter.line(f"nothing to train: step {latest.step} of {self.plan.max_steps} is reached already")
-                self._after_checkpoint(latest.step, is_last=True)
+                self._after_checkpoint(latest.step, ended=True)
             return
         skipped = SkippedRecords(self.reporter.line)
         try:
             estimator = self._estimator()
             spec = tf.estimator.TrainSpec(self._input_fn(skipped), max_steps=self.plan.max_steps, hooks=self._hooks())
-            if self.plan.strategy == "local":
+            if self.plan.strategy in ("local", "mirrored"):
                 estimator.train(spec.input_fn, max_steps=spec.max_steps, hooks=list(spec.hooks))
             else:
                 # The evaluation of EvalSpec never runs: the evaluator is a process of its own, outside the cluster.
@@ -90,28 +94,37 @@ class Experiment:
         strategy = None
         if self.plan.strategy == "multi_worker_mirrored":
             strategy = tf.compat.v1.distribute.experimental.MultiWorkerMirroredStrategy()
+        elif self.plan.strategy == "mirrored":
+            strategy = mirrored_strategy(self.plan.replicas_per_worker)
         report = StepReportSettings(self.plan.examples_per_step, self.options.train_dir, self.reporter.line)
-        return tf.estimator.Estimator(
-            make_model_fn(
-                self.options,
-                examples_per_step=self.plan.examples_per_step,
-                max_steps=self.plan.max_steps,
-                step_report=report if self.is_chief else None,
-            ),
-            config=tf.estimator.RunConfig(
-                model_dir=self.options.train_dir,
-                tf_random_seed=self.options.seed,
-                train_distribute=strategy,
-                # Saving, logging and pruning are hooks of ours.
-                save_checkpoints_steps=None,
-                save_checkpoints_secs=None,
-                save_summary_steps=None,
-                log_step_count_steps=None,
-                keep_checkpoint_max=0,
-                # Otherwise worker k sleeps 5 (k + 1) s before it starts.
-                experimental_max_worker_delay_secs=0,
-            ),
+        asynchronous = self.plan.strategy == "parameter_server"
+        placement = self.options.log_device_placement
+        config = tf.estimator.RunConfig(
+            model_dir=self.options.train_dir,
+            tf_random_seed=self.options.seed,
+            train_distribute=strategy,
+            session_config=None if asynchronous else session_config(self.plan, log_device_placement=placement),
+            # Saving, logging and pruning are hooks of ours.
+            save_checkpoints_steps=None,
+            save_checkpoints_secs=None,
+            save_summary_steps=None,
+            log_step_count_steps=None,
+            keep_checkpoint_max=0,
+            # Otherwise worker k sleeps 5 (k + 1) s before it starts.
+            experimental_max_worker_delay_secs=0,
         )
+        if asynchronous and placement and config.session_config is not None:
+            # TensorFlow's own, which says whom each task talks to, and which one of ours would replace.
+            config.session_config.log_device_placement = True
+        model_fn = make_model_fn(
+            self.options,
+            examples_per_step=self.plan.examples_per_step,
+            max_steps=self.plan.max_steps,
+            warm_start_from=self.plan.warm_start_from,
+            requests=self.requests if self.plan.strategy == "multi_worker_mirrored" else None,
+            step_report=report if self.is_chief else None,
+        )
+        return tf.estimator.Estimator(model_fn, config=config)
 
     def _input_fn(self, skipped: SkippedRecords) -> Callable[[], Any]:
         shard = shard_for_worker(self.plan.train_data, self.worker_index, self.plan.num_workers)
@@ -122,16 +135,21 @@ class Experiment:
     def _hooks(self) -> list[Any]:
         hooks = [RestoredShapesHook(self.options.train_dir), ProgressHook(self.reporter)]
         periods = (self.options.save_checkpoints_steps, self.options.export_model_steps)
+        timer = AtMultiples(*filter(None, periods))
         if self.is_chief:
-            hooks.append(checkpoint_hook(self.options.train_dir, periods=periods, saved=self._after_checkpoint))
+            self.requests.attach(timer, every_secs=self.options.save_checkpoints_secs)
+            saver = checkpoint_hook(self.options.train_dir, timer=timer, saved=self._after_checkpoint)
+            hooks += [self.requests, saver]
         elif self.plan.strategy == "multi_worker_mirrored":
+            self.requests.attach(timer, every_secs=None)
             folder = os.path.join(self.scratch_dir, "checkpoints_of_a_worker")
-            hooks.append(checkpoint_hook(folder, periods=periods, saved=None))
+            hooks += [self.requests, checkpoint_hook(folder, timer=timer, saved=None)]
         return hooks
 
-    def _after_checkpoint(self, step: int, is_last: bool) -> None:
+    def _after_checkpoint(self, step: int, ended: bool) -> None:
         """Exports if that is due, and prunes. A checkpoint of every step at which an export is due is saved."""
-        if not is_last:
+        is_last = ended and step >= self.plan.max_steps
+        if not ended:
             self.reporter.checkpoint_saved(step)
         exported = exported_steps(self.options.train_dir)
         due = step // self.options.export_model_steps > max(exported, default=0) // self.options.export_model_steps

@@ -91,9 +91,22 @@ class ExperimentOptions(Options):
     clip_gradient_norm: float = option(
         1.0, group=_LENGTH, at_least=0, help="largest norm of a variable's gradient; 0 does not clip"
     )
+    warm_start_from: str | None = option(
+        None,
+        group=_LENGTH,
+        help="train_dir or checkpoint of another run, whose variables of equal name and shape a new run begins with",
+    )
     seed: int | None = option(None, group=_LENGTH, at_least=0, help="seed of all random choices; none is random")
 
-    save_checkpoints_steps: int = option(100, group=_OUTPUT, at_least=1, help="global steps between two checkpoints")
+    save_checkpoints_steps: int = option(
+        100, group=_OUTPUT, at_least=0, help="global steps between two checkpoints; 0: by save_checkpoints_secs alone"
+    )
+    save_checkpoints_secs: float | None = option(
+        None,
+        group=_OUTPUT,
+        above=0,
+        help="seconds after which there is a checkpoint at the latest; none: by steps alone",
+    )
     keep_checkpoint_max: int = option(
         5, group=_OUTPUT, at_least=0, help="checkpoints kept besides those not evaluated yet; 0 keeps all"
     )
@@ -101,6 +114,9 @@ class ExperimentOptions(Options):
         1000, group=_OUTPUT, at_least=1, help="global steps between two exports; an export is made of a checkpoint"
     )
     log_every_n_steps: int = option(10, group=_OUTPUT, at_least=1, help="global steps between two log lines")
+    log_device_placement: bool = option(
+        False, group=_OUTPUT, help="print, before the first step, the device on which each operation runs"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -109,6 +125,12 @@ class ExperimentOptions(Options):
                 "--learning_rate_decay is out of range",
                 asked=f"--learning_rate_decay={self.learning_rate_decay}",
                 change="--learning_rate_decay is a factor of at most 1 (1 does not decay)",
+            )
+        if not self.save_checkpoints_steps and self.save_checkpoints_secs is None:
+            raise UserError(
+                "No checkpoint would be saved before the last step",
+                asked="--save_checkpoints_steps=0",
+                change="--save_checkpoints_secs, or --save_checkpoints_steps of at least 1",
             )
         self.parsed_model_params()
 

@@ -33,15 +33,17 @@ class WorkerShard:
 
     Attributes:
       files: paths.
-      every: 1 takes all records of the files; n takes every n-th.
-      offset: the first record taken, where every > 1.
+      every: 1 takes all records of the files; n takes every n-th block of them.
+      offset: the first block taken, where every > 1.
       examples: about how many records that is.
+      block: how many records that follow one another are taken, or left to others, together.
     """
 
     files: tuple[str, ...]
     every: int
     offset: int
     examples: int
+    block: int = 1
 
 
 def shard_for_worker(data: DataFiles, worker_index: int, num_workers: int) -> WorkerShard:
@@ -59,6 +61,23 @@ def shard_for_worker(data: DataFiles, worker_index: int, num_workers: int) -> Wo
         return WorkerShard(tuple(path for path, _ in mine), 1, 0, sum(count for _, count in mine))
     mine_examples = len(range(worker_index, data.examples, num_workers))
     return WorkerShard(tuple(path for path, _ in filled), num_workers, worker_index, mine_examples)
+
+
+def shard_for_evaluator(data: DataFiles, index: int, count: int, batch_size: int) -> WorkerShard:
+    """Every n-th batch of those that one process would make, so that n processes find exactly what one finds.
+
+    Other parts, of files or of single records, would make other batches; and what TensorFlow computes for a picture
+    depends, in the last bits (1e-7), on its place in its batch. Every process reads all records for that, but decodes
+    its own only, which takes ten times as long.
+
+    Args:
+      data: the data set.
+      index: which process; the first is 0.
+      count: how many processes there are.
+      batch_size: records a batch.
+    """
+    sizes = [min(batch_size, data.examples - start) for start in range(0, data.examples, batch_size)]
+    return WorkerShard(data.paths, count, index, sum(sizes[index::count]), block=batch_size)
 
 
 def train_input_fn(
@@ -90,7 +109,7 @@ def train_input_fn(
         dataset = dataset.batch(options.batch_size, drop_remainder=True)
         dataset = dataset.map(_to_features_and_labels)
         if options.augment:
-            dataset = dataset.map(_augment)
+            dataset = _augment(dataset, options.seed)
         dataset = dataset.prefetch(tf.data.AUTOTUNE)
         pipeline = tf.data.Options()
         # The shard is chosen above; TensorFlow would divide it a second time.
@@ -101,13 +120,28 @@ def train_input_fn(
 
 
 def eval_input_fn(
-    options: ExperimentOptions, data: DataFiles, *, batch_size: int, skipped: SkippedRecords
+    options: ExperimentOptions,
+    data: DataFiles,
+    *,
+    batch_size: int,
+    skipped: SkippedRecords,
+    part: WorkerShard | None = None,
 ) -> Callable[[], Any]:
-    """Every record once, in order; the last batch may be smaller. See `train_input_fn`."""
+    """Every record once, in order. The last batch may be smaller, and one that a bad record is left out of.
+
+    See `train_input_fn`.
+
+    Args:
+      options: of the run.
+      data: the validation files.
+      batch_size: records a batch.
+      skipped: told of each bad record, if those are to be skipped.
+      part: what this process reads, by `shard_for_evaluator` with the same batch_size; None is everything.
+    """
 
     def input_fn() -> Any:
-        dataset = _decoded(options, data.paths, skipped, shuffle=False)
-        return dataset.batch(batch_size).map(_to_features_and_labels).prefetch(2)
+        batches = _decoded(options, data.paths, skipped, shuffle=False, part=part, batch_size=batch_size)
+        return batches.map(_to_features_and_labels).prefetch(2)
 
     return input_fn
 
@@ -146,28 +180,60 @@ def _decoded(
     *,
     shuffle: bool,
     part: WorkerShard | None = None,
+    batch_size: int | None = None,
 ) -> Any:
-    """A dataset of (uint8 [H, W, 3], int64 label)."""
+    """A dataset of (uint8 [H, W, 3], int64 label), or of batches of them, of so many records, bad ones among them."""
     skip = options.on_bad_record == "skip"
     if skip:
-        dataset = intact_records_of(files, num_readers=options.num_readers, on_damage=skipped.add)
+        # In evaluation a record counts once, and of damage between the records nobody knows whose it would be.
+        of_another = batch_size is not None and part is not None and part.offset > 0
+        on_damage = _leave_to_another if of_another else skipped.add
+        dataset = intact_records_of(files, num_readers=options.num_readers, on_damage=on_damage)
     else:
         # Workers that share files count the records in one order; in orders of their own they would overlap.
         shuffle_files = shuffle and (part is None or part.every == 1)
         dataset = records_of(files, num_readers=options.num_readers, shuffle=shuffle_files, seed=options.seed)
     if part is not None and part.every > 1:
-        dataset = dataset.shard(part.every, part.offset)
+        dataset = _blocks_of(dataset, part)
     deterministic = not shuffle or options.seed is not None
     if skip:
         decode = _tolerant_decoder(options, skipped)
         dataset = dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=deterministic)
+        if batch_size is not None:
+            return _intact_of_batches(dataset.batch(batch_size))
         return dataset.filter(lambda intact, pixels, label: intact).map(lambda intact, pixels, label: (pixels, label))
 
     @tf.autograph.experimental.do_not_convert  # the conversion takes longer than all the rest of the graph
     def decode_record(serialized: Any) -> tuple[Any, Any]:
         return _decode_record(serialized, options)
 
-    return dataset.map(decode_record, num_parallel_calls=tf.data.AUTOTUNE, deterministic=deterministic)
+    dataset = dataset.map(decode_record, num_parallel_calls=tf.data.AUTOTUNE, deterministic=deterministic)
+    return dataset if batch_size is None else dataset.batch(batch_size)
+
+
+def _leave_to_another(damage: Exception) -> None:
+    """The first process tells of it."""
+
+
+def _blocks_of(records: Any, part: WorkerShard) -> Any:
+    if part.block == 1:
+        return records.shard(part.every, part.offset)
+
+    @tf.autograph.experimental.do_not_convert
+    def is_mine(index: Any, record: Any) -> Any:
+        return tf.equal(index // part.block % part.every, part.offset)
+
+    return records.enumerate().filter(is_mine).map(lambda index, record: record)
+
+
+def _intact_of_batches(batches: Any) -> Any:
+    """Bad records leave their batch, but no other record comes in for them: so all batches stay what they are."""
+
+    @tf.autograph.experimental.do_not_convert
+    def intact_of(intact: Any, pixels: Any, labels: Any) -> tuple[Any, Any]:
+        return tf.boolean_mask(pixels, intact), tf.boolean_mask(labels, intact)
+
+    return batches.map(intact_of).filter(lambda pixels, labels: tf.size(labels) > 0)
 
 
 def _decode_record(serialized: Any, options: ExperimentOptions) -> tuple[Any, Any]:
@@ -218,6 +284,12 @@ def _to_features_and_labels(pixels: Any, label: Any) -> tuple[dict[str, Any], An
     return {"image": to_model_input(pixels)}, label
 
 
-@tf.autograph.experimental.do_not_convert
-def _augment(features: dict[str, Any], labels: Any) -> tuple[dict[str, Any], Any]:
-    return {**features, "image": augmented(features["image"])}, labels
+def _augment(dataset: Any, seed: int | None) -> Any:
+    @tf.autograph.experimental.do_not_convert
+    def augment(batch: tuple[dict[str, Any], Any], batch_seed: Any) -> tuple[dict[str, Any], Any]:
+        features, labels = batch
+        return {**features, "image": augmented(features["image"], batch_seed)}, labels
+
+    # A seed of its own for each batch, and not a state that parallel batches draw from in any order.
+    seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=False)
+    return tf.data.Dataset.zip((dataset, seeds)).map(augment, num_parallel_calls=tf.data.AUTOTUNE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from typing import Literal
 
 from estimators.checkpoints import evaluated_steps, latest_checkpoint, prune
 from estimators.child_process import ChildProcess
@@ -17,13 +18,34 @@ from estimators.tensorflow_compat import quiet_tensorflow
 from estimators.train_dir import begin
 
 
-def train_locally(options: ExperimentOptions, *, start_new_model: bool) -> None:
+def train_locally(
+    options: ExperimentOptions,
+    *,
+    strategy: Literal["local", "mirrored"] = "local",
+    num_replicas: int | None = None,
+    start_new_model: bool,
+) -> None:
     """Checks, trains to the last step, exports, and evaluates every checkpoint if `eval_data_pattern` is given.
+
+    Args:
+      options: of the run.
+      strategy: one replica, or one a GPU.
+      num_replicas: under "mirrored" that many instead; None takes every GPU.
+      start_new_model: empty train_dir first.
 
     Raises:
       HarnessError: with a message for people.
     """
-    plan = prepare_run(options, strategy="local", num_workers=1, start_new_model=start_new_model)
+
+    def count() -> int:
+        if strategy == "local":
+            return 1
+        quiet_tensorflow()
+        from estimators.mirrored_replicas import count_replicas
+
+        return count_replicas(num_replicas)
+
+    plan = prepare_run(options, strategy=strategy, count_replicas=count, start_new_model=start_new_model)
     quiet_tensorflow()
     from estimators.experiment import Experiment
 

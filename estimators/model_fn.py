@@ -11,9 +11,14 @@ import tensorflow as tf
 from estimators.class_lookup import load_class
 from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
+from estimators.hooks.agreed_requests import AgreedRequests
 from estimators.hooks.step_report import StepReportHook, StepTensors
+from estimators.keras_layers import penalties_of, recorded_layers, updates_of
 from estimators.model_and_loss import check_fit, check_params
 from estimators.optimizers import learning_rate_at, minimize
+from estimators.penalties import collected_penalties
+from estimators.tf_slim_compat import make_tf_slim_usable
+from estimators.warm_start import take_initial_values
 
 _MOST_CLASSES_IN_OUTPUT = 20
 
@@ -38,6 +43,8 @@ def make_model_fn(
     *,
     examples_per_step: int,
     max_steps: int = 1,
+    warm_start_from: str | None = None,
+    requests: AgreedRequests | None = None,
     step_report: StepReportSettings | None = None,
 ) -> Callable[..., Any]:
     """The `model_fn` of an Estimator.
@@ -46,6 +53,8 @@ def make_model_fn(
       options: of the run.
       examples_per_step: examples that one global step stands for, for the learning rate.
       max_steps: the step at which training ends, for the learning rate.
+      warm_start_from: prefix of the checkpoint that gives training its initial values; None for the model's own.
+      requests: given (where several processes train in step), its signal is summed with the gradients.
       step_report: given (on the chief), training steps are reported.
 
     Raises:
@@ -55,13 +64,16 @@ def make_model_fn(
     label_loss = load_class("label_loss", options.label_loss)()
     check_params(options, model)
     params = options.parsed_model_params()
+    make_tf_slim_usable()
 
-    def schedule(global_step: Any) -> Any:
+    def learning_rate(global_step: Any) -> Any:
         return learning_rate_at(global_step, options, examples_per_step=examples_per_step, max_steps=max_steps)
 
     def model_fn(features: Any, labels: Any, mode: str) -> Any:
         training = mode == tf.estimator.ModeKeys.TRAIN
-        output = model.create_model(features["image"], num_classes=options.num_classes, is_training=training, **params)
+        image = features["image"]
+        with recorded_layers(is_training=training) as layers:
+            output = model.create_model(image, num_classes=options.num_classes, is_training=training, **params)
         predictions = _checked_predictions(output, options)
         if mode == tf.estimator.ModeKeys.PREDICT:
             return _predict_spec(mode, features, predictions)
@@ -72,10 +84,25 @@ def make_model_fn(
             check_fit(options, model, label_loss, predictions.shape[1])
             loss = label_loss.calculate_loss(predictions, targets)
         _check_loss(loss, options, own="loss" in output)
-        outputs = {"predictions": predictions, "labels": targets}
         if not training:
+            outputs = {"predictions": predictions, "labels": targets}
             return tf.estimator.EstimatorSpec(mode, predictions=outputs, loss=loss)
-        return _train_spec(mode, options, schedule, outputs, loss, output, step_report)
+        if warm_start_from is not None:
+            take_initial_values(warm_start_from, line=step_report.line if step_report else None)
+        global_step = tf.compat.v1.train.get_or_create_global_step()
+        rate = learning_rate(global_step)
+        optimizer = getattr(tf.compat.v1.train, options.optimizer)(rate)
+        penalties = [*collected_penalties(optimizer, image), *penalties_of(layers)]
+        total_loss = _with_penalties(loss, [*penalties, *_own(output, "regularization_loss")], options)
+        with tf.control_dependencies(_updates(output, layers)):
+            signal = requests.new_signal() if requests else None
+            step = minimize(
+                optimizer, total_loss, global_step=global_step, clip_norm=options.clip_gradient_norm, signal=signal
+            )
+        if requests:
+            requests.agree_by(step.total)
+        hooks = _report_hooks(StepTensors(predictions, targets, loss, rate), options, step_report)
+        return tf.estimator.EstimatorSpec(mode, loss=total_loss, train_op=step.train_op, training_hooks=hooks)
 
     return model_fn
 
@@ -120,40 +147,33 @@ def _check_loss(loss: Any, options: ExperimentOptions, *, own: bool) -> None:
         )
 
 
-def _train_spec(
-    mode: str,
-    options: ExperimentOptions,
-    schedule: Callable[[Any], Any],
-    outputs: dict[str, Any],
-    label_loss: Any,
-    model_output: dict[str, Any],
-    step_report: StepReportSettings | None,
-) -> Any:
-    global_step = tf.compat.v1.train.get_or_create_global_step()
-    learning_rate = schedule(global_step)
-    loss = label_loss
-    penalties = list(tf.compat.v1.losses.get_regularization_losses())
-    penalties += [model_output[key] for key in ("regularization_loss",) if key in model_output]
+def _own(output: dict[str, Any], key: str) -> list[Any]:
+    return [output[key]] if key in output else []
+
+
+def _with_penalties(loss: Any, penalties: list[Any], options: ExperimentOptions) -> Any:
     if penalties and options.regularization_penalty:
-        loss += options.regularization_penalty * tf.add_n(penalties)
-    optimizer = getattr(tf.compat.v1.train, options.optimizer)(learning_rate)
-    updates = list(tf.compat.v1.get_collection(tf.compat.v1.GraphKeys.UPDATE_OPS))
-    updates += [update for update in model_output.get("update_ops", ()) if update not in updates]
-    with tf.control_dependencies(updates):
-        train_op = minimize(optimizer, loss, global_step=global_step, clip_norm=options.clip_gradient_norm)
-    hooks = []
-    if step_report is not None:
-        tensors = StepTensors(outputs["predictions"], outputs["labels"], label_loss, learning_rate)
-        hooks.append(
-            StepReportHook(
-                tensors,
-                every_n_steps=options.log_every_n_steps,
-                examples_per_step=step_report.examples_per_step,
-                train_dir=step_report.train_dir,
-                line=step_report.line,
-            )
-        )
-    return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=train_op, training_hooks=hooks)
+        return loss + options.regularization_penalty * tf.add_n(penalties)
+    return loss
+
+
+def _updates(output: dict[str, Any], layers: list[Any]) -> list[Any]:
+    collected = tf.compat.v1.get_collection(tf.compat.v1.GraphKeys.UPDATE_OPS)
+    # By identity: == between tensors is an operation.
+    return list({id(u): u for u in (*collected, *updates_of(layers), *output.get("update_ops", ()))}.values())
+
+
+def _report_hooks(tensors: StepTensors, options: ExperimentOptions, report: StepReportSettings | None) -> list[Any]:
+    if report is None:
+        return []
+    hook = StepReportHook(
+        tensors,
+        every_n_steps=options.log_every_n_steps,
+        examples_per_step=report.examples_per_step,
+        train_dir=report.train_dir,
+        line=report.line,
+    )
+    return [hook]
 
 
 def _predict_spec(mode: str, features: Any, predictions: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -36,7 +36,14 @@ def learning_rate_at(global_step: Any, options: ExperimentOptions, *, examples_p
     )
 
 
-def minimize(optimizer: Any, loss: Any, *, global_step: Any, clip_norm: float) -> Any:
+class TrainingStep(NamedTuple):
+    """One training step: `train_op`, and `total`, the sum of the replicas' signals; None if there is no signal."""
+
+    train_op: Any
+    total: Any
+
+
+def minimize(optimizer: Any, loss: Any, *, global_step: Any, clip_norm: float, signal: Any = None) -> TrainingStep:
     """One training step: gradients, reduced over the replicas, then clipped a variable, then applied.
 
     The order makes n replicas at batch b take the path of one process at batch n b. An optimizer of
@@ -48,16 +55,19 @@ def minimize(optimizer: Any, loss: Any, *, global_step: Any, clip_norm: float) -
       loss: scalar, the mean over this replica's batch.
       global_step: the variable to increment.
       clip_norm: largest L2 norm of one variable's gradient; 0 does not clip.
-
-    Returns:
-      The op.
+      signal: a float32 tensor to be summed over the replicas on the way; None sums nothing.
     """
     pairs = [(g, v) for g, v in optimizer.compute_gradients(loss) if g is not None]
     gradients = [tf.convert_to_tensor(gradient) for gradient, _ in pairs]
     context = tf.distribute.get_replica_context()
     replicas = context.num_replicas_in_sync if context is not None else 1
-    if clip_norm and gradients:
-        if replicas > 1:
-            gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-        gradients = [tf.clip_by_norm(gradient, clip_norm) / replicas for gradient in gradients]
-    return optimizer.apply_gradients(zip(gradients, [v for _, v in pairs], strict=True), global_step=global_step)
+    total = signal
+    if replicas > 1 and (clip_norm or signal is not None):
+        # The signal goes with the gradients: a collective operation of its own would cost a round trip.
+        summed = context.all_reduce(tf.distribute.ReduceOp.SUM, [*gradients, *([] if signal is None else [signal])])
+        gradients, total = (summed, None) if signal is None else (summed[:-1], summed[-1])
+        gradients = [(tf.clip_by_norm(g, clip_norm) if clip_norm else g) / replicas for g in gradients]
+    elif clip_norm:
+        gradients = [tf.clip_by_norm(gradient, clip_norm) for gradient in gradients]
+    train_op = optimizer.apply_gradients(zip(gradients, [v for _, v in pairs], strict=True), global_step=global_step)
+    return TrainingStep(train_op, total)

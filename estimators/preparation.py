@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from estimators import class_lookup, train_dir
+from estimators.checkpoints import latest_checkpoint
 from estimators.data_check import DataFiles, check_data
 from estimators.experiment_options import ExperimentOptions
 from estimators.tensorflow_compat import quiet_tensorflow
 from estimators.training_plan import Strategy, TrainingPlan, make_plan
+from estimators.warm_start import find_checkpoint
 
 
 def prepare_run(
     options: ExperimentOptions,
     *,
     strategy: Strategy,
-    num_workers: int,
+    num_workers: int = 1,
+    count_replicas: Callable[[], int] = lambda: 1,
     start_new_model: bool,
     announce: Callable[[str], None] = print,
 ) -> TrainingPlan:
@@ -24,7 +27,9 @@ def prepare_run(
     Args:
       options: of the run.
       strategy: how the replicas work together.
-      num_workers: training replicas, the chief among them.
+      num_workers: processes that train, the chief among them.
+      count_replicas: how many replicas each of them has; called once all else is right, since to count GPUs imports
+        TensorFlow.
       start_new_model: whether train_dir will be emptied.
       announce: called with lines for people.
 
@@ -50,7 +55,17 @@ def prepare_run(
     train_data = checked("train_data_pattern", options.train_data_pattern)
     eval_pattern = options.eval_data_pattern
     eval_data = None if eval_pattern is None else checked("eval_data_pattern", eval_pattern)
-    plan = make_plan(options, strategy=strategy, num_workers=num_workers, train_data=train_data, eval_data=eval_data)
+    # A run that is continued has variables of its own.
+    fresh = options.warm_start_from and (start_new_model or latest_checkpoint(options.train_dir) is None)
+    plan = make_plan(
+        options,
+        strategy=strategy,
+        num_workers=num_workers,
+        replicas_per_worker=count_replicas(),
+        train_data=train_data,
+        eval_data=eval_data,
+        warm_start_from=find_checkpoint(options.warm_start_from) if options.warm_start_from and fresh else None,
+    )
     announce(
         f"{options.model}, {options.label_loss}: {train_data.examples} examples in {len(train_data.paths)} files, "
         f"{plan.examples_per_step} a step, {plan.max_steps} steps"

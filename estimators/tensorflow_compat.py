@@ -20,7 +20,7 @@ def quiet_tensorflow() -> None:
     twice. Errors that matter arrive as Python exceptions. A TF_CPP_MIN_LOG_LEVEL that is set already is kept.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    warnings.filterwarnings("ignore", message=r"`tf\.layers\.")
+    warnings.filterwarnings("ignore", message=r"`(tf\.layers|layer)\.|To make it possible to preserve tf.data options")
     logging.getLogger("tensorflow").setLevel(logging.CRITICAL)
 
 

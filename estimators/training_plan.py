@@ -13,7 +13,7 @@ from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
 
 Role = Literal["chief", "worker", "ps", "evaluator"]
-Strategy = Literal["local", "parameter_server", "multi_worker_mirrored"]
+Strategy = Literal["local", "mirrored", "parameter_server", "multi_worker_mirrored"]
 DEFAULT_NUM_EPOCHS = 5
 
 
@@ -23,20 +23,25 @@ class TrainingPlan:
 
     Attributes:
       strategy: how the replicas work together.
-      num_workers: training replicas, the chief among them.
+      num_workers: processes that train, the chief among them.
+      replicas_per_worker: copies of the model in each of them, one a GPU; more than 1 only where they are synchronous.
       train_data: the training files.
       eval_data: the validation files, or None if no evaluator runs alongside.
       examples_per_step: examples that one increment of global_step stands for. Synchronous replicas make one step
         together; under parameter_server each worker's batch is a step of its own.
       max_steps: the global step at which all replicas end.
+      warm_start_from: prefix of the checkpoint whose variables a new run begins with; None for the model's own. Decided
+        once: were it there for some of the synchronous workers only, they would wait for each other for ever.
     """
 
     strategy: Strategy
     num_workers: int
+    replicas_per_worker: int
     train_data: DataFiles
     eval_data: DataFiles | None
     examples_per_step: int
     max_steps: int
+    warm_start_from: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object."""
@@ -57,8 +62,10 @@ def make_plan(
     *,
     strategy: Strategy,
     num_workers: int,
+    replicas_per_worker: int = 1,
     train_data: DataFiles,
     eval_data: DataFiles | None,
+    warm_start_from: str | None = None,
 ) -> TrainingPlan:
     """Turns epochs into steps.
 
@@ -67,19 +74,28 @@ def make_plan(
     step. `max_steps` given alone is the number of steps; with `num_epochs`, whichever comes first.
 
     Raises:
-      UserError: there are fewer examples than workers.
+      UserError: there are fewer examples than replicas.
     """
-    if train_data.examples < num_workers:
+    replicas = num_workers * replicas_per_worker
+    if train_data.examples < replicas:
         raise UserError(
-            "There are fewer training examples than workers",
-            asked=f"--num_workers={num_workers}",
+            "There are fewer training examples than replicas",
+            asked=f"--strategy={strategy}, {replicas} replicas",
             found=f"{train_data.examples} examples",
-            change="--num_workers, or --train_data_pattern",
+            change="fewer replicas (--num_workers, --num_replicas), or --train_data_pattern",
         )
-    synchronous = num_workers if strategy == "multi_worker_mirrored" else 1
-    examples_per_step = options.batch_size * synchronous
+    examples_per_step = options.batch_size * (1 if strategy == "parameter_server" else replicas)
     epochs = options.num_epochs or (None if options.max_steps else DEFAULT_NUM_EPOCHS)
     limits = [options.max_steps] if options.max_steps else []
     if epochs:
         limits.append(math.ceil(epochs * train_data.examples / examples_per_step))
-    return TrainingPlan(strategy, num_workers, train_data, eval_data, examples_per_step, max_steps=min(limits))
+    return TrainingPlan(
+        strategy,
+        num_workers,
+        replicas_per_worker,
+        train_data,
+        eval_data,
+        examples_per_step,
+        max_steps=min(limits),
+        warm_start_from=warm_start_from,
+    )

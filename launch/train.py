@@ -2,6 +2,10 @@
 
     python -m launch.train --train_data_pattern='/data/train/*' --train_dir=/tmp/run --model=CnnModel --start_new_model
 
+on all GPUs of this machine:
+
+    python -m launch.train … --strategy=mirrored
+
 on several workers, in a Ray that is started here or that this machine or job belongs to:
 
     python -m launch.train … --strategy=multi_worker_mirrored --num_workers=2
@@ -17,17 +21,22 @@ from cvd_cluster.ray_session import require_absolute_paths
 from estimators.experiment_options import ExperimentOptions, StartOptions
 from launch.flags import parse_flags, run_command
 
+_PATHS = ("train_dir", "train_data_pattern", "eval_data_pattern", "warm_start_from")
+
 
 def main() -> None:
     """Flags -> options -> a local or a distributed run."""
     options, start, cluster = parse_flags("launch.train", __doc__, ExperimentOptions, StartOptions, ClusterOptions)
-    require_absolute_paths(
-        {name: getattr(options, name) for name in ("train_dir", "train_data_pattern", "eval_data_pattern")}
-    )
-    if cluster.strategy == "local":
+    require_absolute_paths({name: getattr(options, name) for name in _PATHS})
+    if cluster.in_this_process:
         from estimators.local_training import train_locally
 
-        train_locally(options, start_new_model=start.start_new_model)
+        train_locally(
+            options,
+            strategy=cluster.strategy,
+            num_replicas=cluster.num_replicas,
+            start_new_model=start.start_new_model,
+        )
     else:
         from cvd_cluster.training_job import train_on_cluster
 

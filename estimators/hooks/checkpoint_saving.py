@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -37,33 +38,46 @@ class AtMultiples:
 
     Args:
       periods: global steps.
+      clock: seconds.
     """
 
-    def __init__(self, *periods: int) -> None:
-        self._periods = periods
+    def __init__(self, *periods: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._periods, self._clock = periods, clock
         self._last: int | None = None
+        self._last_time: float | None = None
+        self._forced = False
 
     def reset(self) -> None:
         """Forgets the last save, as at the start of a session."""
-        self._last = None
+        self._last = self._last_time = None
+
+    def force(self) -> None:
+        """Makes a checkpoint due at once, whatever the step."""
+        self._forced = True
 
     def should_trigger_for_step(self, step: int) -> bool:
-        """True if a multiple lies between the last save and `step`, or nothing was saved yet."""
+        """True if a multiple lies between the last save and `step`, or nothing was saved yet, or it was forced."""
         last = self._last
+        if self._forced and step != last:
+            return True
         return last is None or any(step // period > last // period for period in self._periods)
 
     def update_last_triggered_step(self, step: int) -> tuple[None, None]:
         """A checkpoint of this step was saved; the hook asks for elapsed seconds and steps, and uses neither."""
-        self._last = int(step)
+        self._last, self._last_time, self._forced = int(step), self._clock(), False
         return None, None
 
     def last_triggered_step(self) -> int | None:
         """The step that was saved last, or None."""
         return self._last
 
+    def last_triggered_time(self) -> float | None:
+        """When that was, by the clock, or None."""
+        return self._last_time
 
-def checkpoint_hook(folder: str, *, periods: tuple[int, ...], saved: Callable[[int, bool], None] | None) -> Any:
-    """A hook that saves at the start, at multiples of some numbers of steps, and at the end.
+
+def checkpoint_hook(folder: str, *, timer: AtMultiples, saved: Callable[[int, bool], None] | None) -> Any:
+    """A hook that saves at the start, when its timer says so, and at the end.
 
     It replaces the one that Estimator would add: with `train_distribute` Estimator drops saving listeners. Under
     MultiWorkerMirrored every worker must save in the same step, since saving may run collective operations; those that
@@ -71,15 +85,15 @@ def checkpoint_hook(folder: str, *, periods: tuple[int, ...], saved: Callable[[i
 
     Args:
       folder: where to.
-      periods: a checkpoint is due at each multiple of each of these numbers of global steps.
+      timer: says when a checkpoint is due.
       saved: see `AfterCheckpoint`; None calls nothing.
     """
     storage.make_dirs(folder)
     hook = tf.estimator.CheckpointSaverHook(
         folder,
-        save_steps=min(periods),
+        save_steps=1,  # what follows from it is replaced below
         listeners=[AfterCheckpoint(saved)] if saved else None,
         save_graph_def=False,  # experiment.json says how to build the graph; writing it takes longer than the variables
     )
-    hook._timer = AtMultiples(*periods)
+    hook._timer = timer
     return hook

@@ -37,7 +37,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
 
     def begin(script: str | None, task: Task = CHIEF, **values: object) -> RoleActor:
         options = ExperimentOptions(train_dir=str(tmp_path / "run"), train_data_pattern="/d/*", **values)  # type: ignore[arg-type]
-        plan = TrainingPlan("parameter_server", 2, DataFiles(("/d/a",), (8,)), None, 4, 5)
+        plan = TrainingPlan("parameter_server", 2, 1, DataFiles(("/d/a",), (8,)), None, 4, 5)
         with monkeypatch.context() as patched:
             if script is not None:
                 patched.setattr(role_actor, "ChildProcess", type("Scripted", (ScriptedRole,), {"script": script}))

@@ -37,7 +37,7 @@ class Run:
         self.train_dir = str(folder)
         options = ExperimentOptions(train_dir=self.train_dir, train_data_pattern="/d/*", eval_data_pattern="/e/*")
         data = DataFiles(("/d/a",), (8,))
-        plan = TrainingPlan("parameter_server", 2, data, data, 4, 5)
+        plan = TrainingPlan("parameter_server", 2, 1, data, data, 4, 5)
         write_run_state(self.train_dir, RunState.RUNNING, 5)
         self.lines: list[str] = []
         self.group = FakeGroup(tasks or TASKS, script)

@@ -106,7 +106,7 @@ def test_where_others_go_on_too_the_first_step_from_each_nth_on_is_reported_once
 
 def test_after_a_restart_steps_are_counted_from_the_restored_one(tmp_path: Path, clock: Clock) -> None:
     first: list[str] = []
-    saver = checkpoint_hook(str(tmp_path), periods=(100,), saved=None)
+    saver = checkpoint_hook(str(tmp_path), timer=AtMultiples(100), saved=None)
     train([report_hook(tmp_path, first, every=10), saver], 14, folder=tmp_path, clock=clock)
     with tf.Graph().as_default():
         second: list[str] = []
@@ -185,18 +185,20 @@ def test_checkpoints_are_saved_at_the_start_every_nth_step_and_at_the_end(
         assert step in complete, "it is told once the checkpoint is complete"
         saved.append((step, is_last))
 
-    train([checkpoint_hook(str(tmp_path / "new"), periods=(2,), saved=after)], steps, folder=tmp_path / "new")
+    train([checkpoint_hook(str(tmp_path / "new"), timer=AtMultiples(2), saved=after)], steps, folder=tmp_path / "new")
     assert saved == expected
 
 
 def test_without_a_listener_checkpoints_are_saved_all_the_same(tmp_path: Path) -> None:
-    train([checkpoint_hook(str(tmp_path), periods=(2,), saved=None)], 3)
+    train([checkpoint_hook(str(tmp_path), timer=AtMultiples(2), saved=None)], 3)
     assert [checkpoint.step for checkpoint in list_checkpoints(str(tmp_path))] == [0, 2, 3]
 
 
 def test_an_error_in_training_saves_no_last_checkpoint(tmp_path: Path) -> None:
     saved: list[tuple[int, bool]] = []
-    hook = checkpoint_hook(str(tmp_path), periods=(2,), saved=lambda step, is_last: saved.append((step, is_last)))
+    hook = checkpoint_hook(
+        str(tmp_path), timer=AtMultiples(2), saved=lambda step, is_last: saved.append((step, is_last))
+    )
     step = tf.compat.v1.train.get_or_create_global_step()
     with tf.control_dependencies([tf.debugging.Assert(step < 3, ["the data is damaged"])]):
         train_op = step.assign_add(1)

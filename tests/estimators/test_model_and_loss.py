@@ -116,7 +116,7 @@ def test_the_cosine_schedule_ends_at_zero() -> None:
 
 def test_augmented_pictures_differ_from_each_other_and_stay_in_range() -> None:
     picture = np.linspace(-1, 1, 16 * 16 * 3, dtype=np.float32).reshape(1, 16, 16, 3)
-    changed = augmented(tf.constant(np.repeat(picture, 6, axis=0))).numpy()
+    changed = augmented(tf.constant(np.repeat(picture, 6, axis=0)), 1).numpy()
     assert changed.shape == (6, 16, 16, 3)
     assert changed.min() >= -1 and changed.max() <= 1
     assert all(np.abs(changed[i] - changed[j]).max() > 0.01 for i in range(6) for j in range(i))

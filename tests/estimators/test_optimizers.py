@@ -63,7 +63,9 @@ def step_of(clip_norm: float, gradients: dict[str, list[float]]) -> dict[str, An
         }
         unused = v1.get_variable("unused", [2], initializer=v1.ones_initializer())
         loss = tf.add_n([tf.reduce_sum(variables[name] * values) for name, values in gradients.items()])
-        train_op = minimize(v1.train.GradientDescentOptimizer(1.0), loss, global_step=global_step, clip_norm=clip_norm)
+        train_op = minimize(
+            v1.train.GradientDescentOptimizer(1.0), loss, global_step=global_step, clip_norm=clip_norm
+        ).train_op
         with v1.Session() as session:
             session.run(v1.global_variables_initializer())
             session.run(train_op)
@@ -96,7 +98,7 @@ def test_the_gradient_of_a_lookup_is_clipped_like_any_other(clip_norm: float) ->
         loss = tf.reduce_sum(tf.nn.embedding_lookup(table, [1, 1]) * [3.0, 4.0])
         optimizer = v1.train.GradientDescentOptimizer(1.0)
         step = v1.train.get_or_create_global_step()
-        train_op = minimize(optimizer, loss, global_step=step, clip_norm=clip_norm)
+        train_op = minimize(optimizer, loss, global_step=step, clip_norm=clip_norm).train_op
         with v1.Session() as session:
             session.run(v1.global_variables_initializer())
             session.run(train_op)
@@ -116,7 +118,7 @@ def test_every_optimizer_that_can_be_named_lowers_a_loss(name: str) -> None:
             global_step, options(base_learning_rate=0.1), examples_per_step=8, max_steps=100
         )
         optimizer = getattr(v1.train, name)(learning_rate)
-        train_op = minimize(optimizer, loss, global_step=global_step, clip_norm=1.0)
+        train_op = minimize(optimizer, loss, global_step=global_step, clip_norm=1.0).train_op
         with v1.Session() as session:
             session.run(v1.global_variables_initializer())
             before = session.run(loss)

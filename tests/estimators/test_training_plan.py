@@ -10,10 +10,19 @@ from estimators.experiment_options import ExperimentOptions
 from estimators.training_plan import TrainingPlan, make_plan
 
 
-def plan(strategy: str = "local", num_workers: int = 1, examples: int = 1200, **values: object) -> TrainingPlan:
+def plan(
+    strategy: str = "local", num_workers: int = 1, examples: int = 1200, replicas: int = 1, **values: object
+) -> TrainingPlan:
     options = ExperimentOptions(train_dir="/t", train_data_pattern="/d", **{"batch_size": 128, **values})  # type: ignore[arg-type]
     data = DataFiles(("/d/0", "/d/1"), (examples // 2, examples - examples // 2))
-    return make_plan(options, strategy=strategy, num_workers=num_workers, train_data=data, eval_data=None)  # type: ignore[arg-type]
+    return make_plan(
+        options,
+        strategy=strategy,  # type: ignore[arg-type]
+        num_workers=num_workers,
+        replicas_per_worker=replicas,
+        train_data=data,
+        eval_data=None,
+    )
 
 
 @pytest.mark.parametrize(
@@ -50,9 +59,16 @@ def test_less_data_than_a_batch_still_makes_a_step_and_whole_epochs_no_step_more
     assert plan(examples=256, num_epochs=3).max_steps == 6
 
 
-def test_fewer_examples_than_workers_are_refused() -> None:
+def test_replicas_in_one_process_make_one_step_together() -> None:
+    made = plan("mirrored", 1, replicas=4, num_epochs=10)
+    assert (made.examples_per_step, made.max_steps) == (512, 24)  # 23.4
+    # Two workers with four GPUs each.
+    assert plan("multi_worker_mirrored", 2, replicas=4).examples_per_step == 8 * 128
+
+
+def test_fewer_examples_than_replicas_are_refused() -> None:
     # One of the workers would have nothing to read, and the others would wait for it for ever.
-    with pytest.raises(UserError, match="--num_workers=3") as caught:
+    with pytest.raises(UserError, match="3 replicas") as caught:
         plan("multi_worker_mirrored", 3, examples=2)
     assert "2 examples" in caught.value.found
     assert plan("multi_worker_mirrored", 2, examples=2).max_steps == 1
@@ -60,5 +76,5 @@ def test_fewer_examples_than_workers_are_refused() -> None:
 
 @pytest.mark.parametrize("eval_data", [None, DataFiles(("/e",), (3,))])
 def test_a_plan_travels_as_json(eval_data: DataFiles | None) -> None:
-    made = TrainingPlan("parameter_server", 3, DataFiles(("/a", "/b"), (1, 2)), eval_data, 8, 5)
+    made = TrainingPlan("parameter_server", 3, 1, DataFiles(("/a", "/b"), (1, 2)), eval_data, 8, 5)
     assert TrainingPlan.from_json(json.loads(json.dumps(made.to_json()))) == made

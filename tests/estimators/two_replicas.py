@@ -29,7 +29,7 @@ def train(replicas: int, clip_norm: float) -> list[float]:
         loss = tf.reduce_mean(tf.square(tf.linalg.matvec(features, weights) - labels))
         global_step = tf.compat.v1.train.get_or_create_global_step()
         optimizer = tf.compat.v1.train.GradientDescentOptimizer(0.02)  # another optimizer would hide a wrong factor
-        train_op = minimize(optimizer, loss, global_step=global_step, clip_norm=clip_norm)
+        train_op = minimize(optimizer, loss, global_step=global_step, clip_norm=clip_norm).train_op
         return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=train_op)
 
     def input_fn() -> Any:

@@ -1,0 +1,109 @@
+"""Keras layers in a model_fn: found by their calls, named alike in each replica, in training mode in training.
+
+In the graph of an Estimator, Keras collects penalties and moving averages on its layers and nowhere else, so that they
+would be lost without a word; and it takes a layer to predict unless `training=` is said. This file reaches into
+Keras 2.15, which TensorFlow 2.15 comes with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow as tf
+from keras.src import backend
+from keras.src.engine import base_layer_v1
+
+from estimators.graph_search import ancestors
+
+_calls = threading.local()  # replicas of one process build their graphs in threads of their own
+
+
+@contextlib.contextmanager
+def recorded_layers(*, is_training: bool) -> Iterator[list[Any]]:
+    """Within it Keras layers are recorded as they are called; each is in the list once.
+
+    Layers of `tf.compat.v1.layers` are Keras layers too, but put their penalties and updates into the graph's
+    collections by themselves; they are left out.
+
+    Args:
+      is_training: what `training` is to a layer that is called without it.
+    """
+    _record_calls()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecated for eager code, where it is no longer needed
+        tf.keras.backend.set_learning_phase(int(is_training))
+    graph = tf.compat.v1.get_default_graph()
+    if not isinstance(backend.PER_GRAPH_OBJECT_NAME_UIDS.get(graph), _NamesOfReplica):
+        backend.PER_GRAPH_OBJECT_NAME_UIDS[graph] = _NamesOfReplica()
+    _calls.layers = {}
+    layers: list[Any] = []
+    try:
+        yield layers
+    finally:
+        layers += _outermost(list(_calls.layers.values()))
+        _calls.layers = None
+
+
+def penalties_of(layers: list[Any]) -> list[Any]:
+    """What the layers' regularizers ask for: scalars, made for the replica that calls this."""
+    return [loss for layer in layers for loss in layer.losses if not _needs_placeholder(loss)]
+
+
+def updates_of(layers: list[Any]) -> list[Any]:
+    """The operations that move the layers' moving averages."""
+    updates = [update for layer in layers for update in layer.updates]
+    # Building a functional model calls its layers once on placeholders, which nobody feeds.
+    return [update for update in updates if not _needs_placeholder(update)]
+
+
+class _NamesOfReplica(dict[Any, int]):
+    """Counts layer names a replica. Counted together, a layer would be `dense` in one and `dense_1` in the next, and
+    its variable would have another name in the checkpoint than in evaluation."""
+
+    def __getitem__(self, key: Any) -> int:
+        return super().__getitem__(self._own(key))
+
+    def __setitem__(self, key: Any, value: int) -> None:
+        super().__setitem__(self._own(key), value)
+
+    def __contains__(self, key: Any) -> bool:
+        return super().__contains__(self._own(key))
+
+    def __missing__(self, key: Any) -> int:
+        return 0
+
+    @staticmethod
+    def _own(key: Any) -> Any:
+        return threading.get_ident(), key  # of the replica; its number is a tensor, which says nothing yet
+
+
+def _record_calls() -> None:
+    call = base_layer_v1.Layer.__call__
+    if hasattr(call, "records"):
+        return
+
+    @functools.wraps(call)
+    def recording(self: Any, *args: Any, **kwargs: Any) -> Any:
+        layers = getattr(_calls, "layers", None)
+        if layers is not None and not isinstance(self, tf.compat.v1.layers.Layer):
+            layers[id(self)] = self
+        return call(self, *args, **kwargs)
+
+    recording.records = True  # type: ignore[attr-defined]
+    base_layer_v1.Layer.__call__ = recording
+
+
+def _outermost(layers: list[Any]) -> list[Any]:
+    """Without those that another one holds, which answers for them."""
+    held = {id(inner) for layer in layers for inner in layer.submodules}
+    return [layer for layer in layers if id(layer) not in held]
+
+
+def _needs_placeholder(tensor_or_op: Any) -> bool:
+    op = tensor_or_op.op if tf.is_tensor(tensor_or_op) else tensor_or_op
+    return any(before.type == "Placeholder" for before in ancestors(op))

@@ -1,0 +1,59 @@
+"""The replicas of `--strategy=mirrored`: one a GPU of this machine, or logical CPU devices where there is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
+
+from estimators.errors import InfeasibleError
+from estimators.training_plan import TrainingPlan
+
+
+def count_replicas(asked: int | None) -> int:
+    """How many replicas this machine is to have.
+
+    Args:
+      asked: --num_replicas; None takes every GPU.
+
+    Raises:
+      InfeasibleError: there are fewer GPUs than that; or no GPU, and no number was asked for.
+    """
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    if asked is None:
+        if not gpus:
+            raise InfeasibleError(
+                "--strategy=mirrored takes all GPUs of this machine, and it has none",
+                asked="--strategy=mirrored",
+                found="TensorFlow sees no GPU",
+                change="--strategy=local, or --num_replicas=2 to try it with two replicas on the CPU",
+            )
+        return gpus
+    if gpus and asked > gpus:
+        raise InfeasibleError(
+            "There are fewer GPUs than replicas",
+            asked=f"--num_replicas={asked}",
+            found=f"{gpus} GPUs",
+            change="--num_replicas, or leave it out to take every GPU",
+        )
+    return asked
+
+
+def mirrored_strategy(replicas: int) -> Any:
+    """A MirroredStrategy; call it before anything else of TensorFlow runs, since a CPU is divided only once."""
+    if tf.config.list_physical_devices("GPU"):
+        return tf.distribute.MirroredStrategy([f"/gpu:{index}" for index in range(replicas)])
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    if len(tf.config.get_logical_device_configuration(cpu) or ()) != replicas:
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
+    return tf.distribute.MirroredStrategy([f"/cpu:{index}" for index in range(replicas)])
+
+
+def session_config(plan: TrainingPlan, *, log_device_placement: bool) -> Any:
+    """What the training session is told of devices; the rest is as Estimator sets it by default."""
+    config = tf.compat.v1.ConfigProto(log_device_placement=log_device_placement, allow_soft_placement=True)
+    config.graph_options.rewrite_options.meta_optimizer_iterations = RewriterConfig.ONE
+    if plan.strategy == "mirrored" and not tf.config.list_physical_devices("GPU"):
+        config.device_count["CPU"] = plan.replicas_per_worker  # without it the first step never ends
+    return config

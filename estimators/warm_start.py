@@ -1,0 +1,75 @@
+"""Beginning a new model with the variables of another run's checkpoint: `--warm_start_from`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from estimators import storage
+from estimators.checkpoints import latest_checkpoint
+from estimators.errors import UserError
+
+
+def find_checkpoint(path: str) -> str:
+    """The prefix of the checkpoint that is meant; reads no checkpoint, needs no TensorFlow.
+
+    Args:
+      path: a training folder, of which the newest complete checkpoint is taken, or a prefix such as
+        `/tmp/run/model.ckpt-500`.
+
+    Raises:
+      UserError: there is no checkpoint.
+    """
+    if storage.exists(path + ".index"):
+        return path
+    newest = latest_checkpoint(path) if storage.is_dir(path) else None
+    if newest is None:
+        raise UserError(
+            "No checkpoint to start from",
+            asked=f"--warm_start_from={path}",
+            found="a folder without a complete checkpoint"
+            if storage.is_dir(path)
+            else f"no {path}.index; {storage.nearest_names(path)}",
+            change="--warm_start_from to the train_dir of a run, or to one of its checkpoints (…/model.ckpt-500)",
+        )
+    return newest.prefix
+
+
+def take_initial_values(prefix: str, *, line: Callable[[str], None] | None) -> None:
+    """Has each variable of the graph begin with the value it has in a checkpoint, where name and shape agree.
+
+    Call it in a model_fn, after the model is built and before the optimizer: its slots begin anew, as the step does.
+
+    Args:
+      prefix: of the checkpoint.
+      line: called with what was taken and what was not; None says nothing.
+
+    Raises:
+      UserError: nothing agrees.
+    """
+    import tensorflow as tf
+
+    saved = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
+    step = tf.compat.v1.train.get_global_step()
+    variables = {v.op.name: v for v in tf.compat.v1.global_variables() if v is not step}
+    alike = {name: v for name, v in variables.items() if saved.get(name) == v.shape.as_list()}
+    new = sorted(set(variables) - set(alike))
+    if not alike:
+        raise UserError(
+            "The checkpoint has no variable of this model",
+            asked=f"--warm_start_from={prefix}",
+            found=f"it holds {_some(_without_slots(saved))}; the model has {_some(sorted(variables))}",
+            change="--warm_start_from to a checkpoint of a like model, or leave it out",
+        )
+    tf.compat.v1.train.init_from_checkpoint(prefix, alike)
+    if line is not None:
+        rest = f"; these begin anew, since their name or shape is not in it: {_some(new)}" if new else ""
+        line(f"{len(alike)} of {len(variables)} variables begin as in {prefix}{rest}")
+
+
+def _without_slots(names: Collection[str]) -> list[str]:
+    """Without what an optimizer keeps of a variable, such as `weights/Adam` beside `weights`."""
+    return sorted(name for name in names if name.rpartition("/")[0] not in names)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "") if names else "none"
