@@ -35,7 +35,7 @@ class ClusterOptions(Options):
     num_parameter_servers: int = option(0, group=_GROUP, at_least=0, help="parameter servers; parameter_server only")
     cpus_per_worker: float = option(1.0, group=_GROUP, above=0, help="CPUs that Ray sets aside for each process")
     gpus_per_worker: int = option(
-        0, group=_GROUP, at_least=0, help="GPUs that Ray sets aside for each training replica"
+        0, group=_GROUP, at_least=0, help="GPUs that Ray sets aside for each process that trains"
     )
     placement_timeout_secs: float = option(
         0.0, group=_GROUP, at_least=0, help="seconds to wait for nodes of an autoscaling cluster to come up"

@@ -90,20 +90,21 @@ class Experiment:
             skipped.summarize()
 
     def _estimator(self) -> Any:
+        replicas, placement = self.plan.replicas_per_worker, self.options.log_device_placement
         # The strategy first: it configures TensorFlow's server, which must happen before anything else runs.
         strategy = None
         if self.plan.strategy == "multi_worker_mirrored":
             strategy = tf.compat.v1.distribute.experimental.MultiWorkerMirroredStrategy()
         elif self.plan.strategy == "mirrored":
-            strategy = mirrored_strategy(self.plan.replicas_per_worker)
-        report = StepReportSettings(self.plan.examples_per_step, self.options.train_dir, self.reporter.line)
+            strategy = mirrored_strategy(replicas)
         asynchronous = self.plan.strategy == "parameter_server"
-        placement = self.options.log_device_placement
+        session = session_config(self.plan.strategy, replicas, log_device_placement=placement)
+        report = StepReportSettings(self.plan.examples_per_step, self.options.train_dir, self.reporter.line)
         config = tf.estimator.RunConfig(
             model_dir=self.options.train_dir,
             tf_random_seed=self.options.seed,
             train_distribute=strategy,
-            session_config=None if asynchronous else session_config(self.plan, log_device_placement=placement),
+            session_config=None if asynchronous else session,
             # Saving, logging and pruning are hooks of ours.
             save_checkpoints_steps=None,
             save_checkpoints_secs=None,

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 
 from estimators.errors import InfeasibleError
-from estimators.training_plan import TrainingPlan
+from estimators.training_plan import Strategy
 
 
 def count_replicas(asked: int | None) -> int:
@@ -50,10 +50,10 @@ def mirrored_strategy(replicas: int) -> Any:
     return tf.distribute.MirroredStrategy([f"/cpu:{index}" for index in range(replicas)])
 
 
-def session_config(plan: TrainingPlan, *, log_device_placement: bool) -> Any:
+def session_config(strategy: Strategy, replicas: int, *, log_device_placement: bool) -> Any:
     """What the training session is told of devices; the rest is as Estimator sets it by default."""
     config = tf.compat.v1.ConfigProto(log_device_placement=log_device_placement, allow_soft_placement=True)
     config.graph_options.rewrite_options.meta_optimizer_iterations = RewriterConfig.ONE
-    if plan.strategy == "mirrored" and not tf.config.list_physical_devices("GPU"):
-        config.device_count["CPU"] = plan.replicas_per_worker  # without it the first step never ends
+    if strategy == "mirrored" and not tf.config.list_physical_devices("GPU"):
+        config.device_count["CPU"] = replicas  # without it the first step never ends
     return config

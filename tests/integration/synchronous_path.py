@@ -1,9 +1,10 @@
 """One process of the comparison in test_synchronous_training.py:
 
-    python -m tests.integration.synchronous_path TRAIN_DIR MODEL LEARNING_RATE STEPS WORKERS
+    python -m tests.integration.synchronous_path TRAIN_DIR MODEL LEARNING_RATE STEPS WORKERS REPLICAS
 
-With TF_CONFIG set it is one of WORKERS MultiWorkerMirrored workers and takes its part of each batch of 128; without, it
-takes all of each batch. The examples are the same in either case, and come in the same order.
+With TF_CONFIG set it is one of WORKERS MultiWorkerMirrored workers and takes its part of each batch of 128; with
+several REPLICAS it is one process that divides each batch among them; otherwise it takes all of each batch. The
+examples are the same in each case, and come in the same order.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from estimators.tensorflow_compat import quiet_tensorflow
 quiet_tensorflow()
 import tensorflow as tf  # noqa: E402
 
+from estimators.mirrored_replicas import mirrored_strategy, session_config  # noqa: E402
 from estimators.model_fn import make_model_fn  # noqa: E402
 
 GLOBAL_BATCH = 128
@@ -34,7 +36,7 @@ def _examples(steps: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     return pictures.clip(-1, 1), labels
 
 
-def _input_fn(steps: int, worker: int, workers: int) -> Any:
+def _input_fn(steps: int, worker: int, workers: int, replicas: int) -> Any:
     pictures, labels = _examples(steps)
     mine = np.arange(len(labels)).reshape(steps, workers, -1)[:, worker].reshape(-1)
 
@@ -42,17 +44,23 @@ def _input_fn(steps: int, worker: int, workers: int) -> Any:
         dataset = tf.data.Dataset.from_tensor_slices(({"image": pictures[mine]}, labels[mine]))
         options = tf.data.Options()
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-        return dataset.batch(GLOBAL_BATCH // workers).with_options(options)
+        # Each replica of a process takes the next batch.
+        return dataset.batch(GLOBAL_BATCH // workers // replicas).with_options(options)
 
     return input_fn
 
 
 def main() -> None:
-    train_dir, model, learning_rate, steps, workers = sys.argv[1:]
+    train_dir, model, learning_rate, steps, workers, replicas = sys.argv[1:]
     task = json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {})
     worker = 0 if task.get("type", "chief") == "chief" else task["index"] + 1
     distributed = "TF_CONFIG" in os.environ
-    strategy = tf.compat.v1.distribute.experimental.MultiWorkerMirroredStrategy() if distributed else None
+    strategy, session = None, None
+    if distributed:
+        strategy = tf.compat.v1.distribute.experimental.MultiWorkerMirroredStrategy()
+    elif int(replicas) > 1:
+        strategy = mirrored_strategy(int(replicas))
+        session = session_config("mirrored", int(replicas), log_device_placement=False)
     options = ExperimentOptions(
         train_dir=train_dir,
         train_data_pattern="none",
@@ -68,11 +76,12 @@ def main() -> None:
             model_dir=train_dir,
             tf_random_seed=1,
             train_distribute=strategy,
+            session_config=session,
             save_checkpoints_steps=int(steps),
             save_summary_steps=10_000,  # under a strategy TensorFlow saves no checkpoint without summaries
         ),
     )
-    spec = tf.estimator.TrainSpec(_input_fn(int(steps), worker, int(workers)), max_steps=int(steps))
+    spec = tf.estimator.TrainSpec(_input_fn(int(steps), worker, int(workers), int(replicas)), max_steps=int(steps))
     if distributed:
         tf.estimator.train_and_evaluate(estimator, spec, tf.estimator.EvalSpec(spec.input_fn))
     else:

@@ -62,9 +62,13 @@ FLAG_MISTAKES: dict[str, tuple[tuple[str, ...], tuple[str, ...], int]] = {
     "a flag that is not there": (("--modle=CnnModel",), ("--modle",), 2),
     "a batch of nothing": (("--batch_size=0",), ("--batch_size", "at least 1"), 2),
     "workers in one process": (("--num_workers=2",), ("--strategy=local", "--strategy=multi_worker_mirrored"), 2),
+    "all GPUs of a machine without one": (("--strategy=mirrored",), ("sees no GPU", "--num_replicas=2"), 4),
+    "nothing to start from": (("--warm_start_from=/nowhere",), ("--warm_start_from=/nowhere", "train_dir of a run"), 2),
+    "never a checkpoint": (("--save_checkpoints_steps=0",), ("--save_checkpoints_secs",), 2),
+    "a checkpoint every 0 seconds": (("--save_checkpoints_secs=0",), ("--save_checkpoints_secs", "greater than 0"), 2),
     "no parameter server": (("--strategy=parameter_server",), ("--num_parameter_servers",), 2),
     "more CPUs than there are": ((*CLUSTER, "--cpus_per_worker=1000"), ("1000", "--cpus_per_worker", "chief-0"), 4),
-    "GPUs that are not there": ((*CLUSTER, "--gpus_per_worker=99"), ("99 GPUs", "--gpus_per_worker"), 4),
+    "GPUs that are not there": ((*CLUSTER, "--gpus_per_worker=4"), ("4 GPUs", "--gpus_per_worker"), 4),
     "a cluster that is not there": (CLUSTER, ("RAY_ADDRESS=127.0.0.2:1",), 2),
 }
 

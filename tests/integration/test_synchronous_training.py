@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,14 @@ from tests.integration.commands import command_environment
 
 
 def _start(
-    train_dir: Path, case: tuple[str, str, int], workers: int, task: dict[str, object] | None
+    train_dir: Path, case: tuple[str, str, int], *, workers: int = 1, replicas: int = 1, task: object = None
 ) -> subprocess.Popen[str]:
     model, learning_rate, steps = case
-    env = {"TF_CONFIG": json.dumps(task), "TF_GRPC_REUSE_PORT": "1"} if task else {}
+    # One thread an operation: with more, a busy machine adds in another order each time, and over many steps the last
+    # bits grow where a weight hardly has a gradient.
+    env = {"TF_NUM_INTRAOP_THREADS": "1"}
+    if task:
+        env |= {"TF_CONFIG": json.dumps(task), "TF_GRPC_REUSE_PORT": "1"}
     return subprocess.Popen(
         [
             sys.executable,
@@ -29,6 +34,7 @@ def _start(
             learning_rate,
             str(steps),
             str(workers),
+            str(replicas),
         ],
         env=command_environment("synchronous", env),
         stdout=subprocess.PIPE,
@@ -39,7 +45,7 @@ def _start(
 
 def _finish(*processes: subprocess.Popen[str]) -> None:
     try:
-        outputs = [process.communicate(timeout=120)[0] for process in processes]
+        outputs = [process.communicate(timeout=300)[0] for process in processes]
     finally:
         for process in processes:
             process.kill()
@@ -53,30 +59,47 @@ def _variables(train_dir: Path, step: int):  # type: ignore[no-untyped-def]
     return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
-# Adam divides by the gradient's own size, so the rounding of a sum in another order grows on weights that hardly have a
-# gradient: over 50 steps of a network single ones came 2e-4 apart, on a path of 5e-2.
-@pytest.mark.parametrize(
-    ("case", "tolerance"),
-    [(("LogisticModel", "0.01", 50), 1e-5), (("CnnModel", "0.01", 10), 1e-5), (("CnnModel", "0.001", 50), 1e-3)],
-    ids=["LogisticModel 50 steps", "CnnModel 10 steps", "CnnModel 50 steps"],
-)
-def test_two_workers_take_the_path_of_one_process(case: tuple[str, str, int], tolerance: float, tmp_path: Path) -> None:
-    import numpy as np
-
-    alone, together, steps = tmp_path / "alone", tmp_path / "together", case[2]
-    _finish(_start(alone, case, 1, None))
-    # Both begin from one checkpoint: an initial value depends on how many operations were made before it.
+def _begin_as(alone: Path, together: Path) -> None:
+    """Both begin from one checkpoint: an initial value depends on how many operations were made before it."""
     together.mkdir()
     for path in alone.glob("model.ckpt-0.*"):
         shutil.copy(path, together)
     (together / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-0"\n')
 
+
+def _train_on_two_workers(train_dir: Path, case: tuple[str, str, int]) -> None:
     leases = [PortLease(), PortLease()]
     cluster = {"chief": [f"127.0.0.1:{leases[0].port}"], "worker": [f"127.0.0.1:{leases[1].port}"]}
     tasks = [{"cluster": cluster, "task": {"type": role, "index": 0}} for role in ("chief", "worker")]
-    _finish(*[_start(together, case, 2, task) for task in tasks])
+    _finish(*[_start(train_dir, case, workers=2, task=task) for task in tasks])
     for lease in leases:
         lease.release()
+
+
+def _train_on_two_devices(train_dir: Path, case: tuple[str, str, int]) -> None:
+    _finish(_start(train_dir, case, replicas=2))
+
+
+@pytest.mark.parametrize(
+    "train", [_train_on_two_workers, _train_on_two_devices], ids=["multi_worker_mirrored", "mirrored"]
+)
+@pytest.mark.parametrize(
+    ("case", "tolerance"),
+    [(("LogisticModel", "0.01", 50), 1e-5), (("CnnModel", "0.01", 10), 1e-5), (("CnnModel", "0.001", 50), 1e-4)],
+    ids=["LogisticModel 50 steps", "CnnModel 10 steps", "CnnModel 50 steps"],
+)
+def test_two_replicas_take_the_path_of_one_process(
+    train: Callable[[Path, tuple[str, str, int]], None],
+    case: tuple[str, str, int],
+    tolerance: float,
+    tmp_path: Path,
+) -> None:
+    import numpy as np
+
+    alone, together, steps = tmp_path / "alone", tmp_path / "together", case[2]
+    _finish(_start(alone, case))
+    _begin_as(alone, together)
+    train(together, case)
 
     one, two, begun = _variables(alone, steps), _variables(together, steps), _variables(alone, 0)
     assert set(one) == set(two)

@@ -1,4 +1,4 @@
-"""Checkpoints by the clock, where saving at different steps would hang: synchronous workers with batch normalisation."""
+"""Checkpoints by the clock, where saving in different steps would hang: synchronous workers that normalise batches."""
 
 from __future__ import annotations
 
