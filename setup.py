@@ -4,6 +4,7 @@ from setuptools import setup  # type: ignore[import-untyped]
 
 PACKAGES = [
     "cvd_cluster",
+    "cvd_cluster.evaluation",
     "cvd_cluster.prediction",
     "cvd_cluster.roles",
     "cvd_cluster.supervision",
@@ -39,6 +40,7 @@ EXTRAS = {
         "PyYAML>=6",
         "ruff>=0.9",
         "scikit-learn>=1.5",
+        "tf-slim>=1.1,<2",  # what 2017's models were built with; those must train
         "types-PyYAML>=6",
     ],
     # The CUDA libraries that this TensorFlow was built for (CUDA 12.2, cuDNN 8.9).

@@ -13,22 +13,37 @@ import numpy as np
 import tensorflow as tf
 
 from estimators.optimizers import minimize
+from estimators.penalties import collected_penalties
 
 _BATCH = 16
 _STEPS = 10
 
 
-def train(replicas: int, clip_norm: float) -> list[float]:
-    """The weights after some steps with the same examples a step, on so many replicas."""
+def train(replicas: int, clip_norm: float, penalized: bool) -> list[float]:
+    """The weights after some steps with the same examples a step, on so many replicas.
+
+    Penalized: a penalty on weights, which is in TensorFlow's collection once, and one on activations, which is there
+    once for each replica.
+    """
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(_BATCH * _STEPS, 5)).astype(np.float32)
     targets = (inputs @ np.arange(5) * 3).astype(np.float32)
 
     def model_fn(features: Any, labels: Any, mode: str) -> Any:
-        weights = tf.compat.v1.get_variable("weights", [5], initializer=tf.compat.v1.zeros_initializer())
-        loss = tf.reduce_mean(tf.square(tf.linalg.matvec(features, weights) - labels))
+        weights = tf.compat.v1.get_variable(
+            "weights",
+            [5],
+            initializer=tf.compat.v1.zeros_initializer(),
+            regularizer=tf.nn.l2_loss if penalized else None,
+        )
+        outputs = tf.linalg.matvec(features, weights)
+        loss = tf.reduce_mean(tf.square(outputs - labels))
         global_step = tf.compat.v1.train.get_or_create_global_step()
         optimizer = tf.compat.v1.train.GradientDescentOptimizer(0.02)  # another optimizer would hide a wrong factor
+        if penalized:
+            collection = tf.compat.v1.GraphKeys.REGULARIZATION_LOSSES
+            tf.compat.v1.add_to_collection(collection, tf.reduce_mean(tf.square(outputs)))
+            loss += tf.add_n(collected_penalties(optimizer, features))
         train_op = minimize(optimizer, loss, global_step=global_step, clip_norm=clip_norm).train_op
         return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=train_op)
 
@@ -53,7 +68,8 @@ def train(replicas: int, clip_norm: float) -> list[float]:
 def main() -> None:
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    print(json.dumps({str(clip): [train(replicas, clip) for replicas in (1, 2)] for clip in (0.0, 1.0)}))
+    cases = {"plain": (0.0, False), "clipped": (1.0, False), "penalized": (0.0, True)}
+    print(json.dumps({name: [train(replicas, *case) for replicas in (1, 2)] for name, case in cases.items()}))
 
 
 if __name__ == "__main__":

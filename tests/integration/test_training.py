@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.commands import Finished, run_command, running_command
+from tests.integration.shards import good_records, write_shard
 
 STRATEGIES = {
     "local": (),
@@ -194,3 +195,17 @@ def test_a_model_whose_layers_changed_is_told_when_its_run_is_continued(photos: 
     changed = _train(photos, tmp_path / "run", "--model=my_model:MyModel", "--max_steps=9", cwd=tmp_path)
     assert changed.code == 2 and "Traceback" not in changed.output, changed.output
     assert "holds checkpoints of another model" in changed.output and "--start_new_model" in changed.output
+
+
+def test_the_device_of_each_operation_is_printed_if_that_is_asked(tmp_path: Path) -> None:
+    write_shard(tmp_path / "data", good_records(16))
+    done = run_command(
+        "launch.train",
+        f"--train_data_pattern={tmp_path}/data",
+        f"--train_dir={tmp_path}/run",
+        "--max_steps=1",
+        "--batch_size=8",
+        "--log_device_placement",
+    )
+    assert done.code == 0, done.output
+    assert any("weights" in line and "device:CPU:0" in line for line in done.lines), done.output
