@@ -12,6 +12,7 @@ PACKAGES = [
     "estimators.conversion",
     "estimators.hooks",
     "estimators.metrics",
+    "estimators.submission",
     "launch",
 ]
 

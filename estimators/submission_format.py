@@ -6,7 +6,18 @@ A field is quoted only where RFC 4180 demands it: where it holds a comma, a quot
 from __future__ import annotations
 
 HEADER = "Id,Category\n"
+CATEGORY, PROBABILITY, TOP_K = "category", "probability", "top_k"
+OUTPUT_FORMATS = (CATEGORY, PROBABILITY, TOP_K)
+OUTPUT_FORMAT_HELP = (
+    "what a CSV holds beside the id: category, the likeliest class; probability, that of class 1 (with more than two "
+    "classes, a column for each); top_k, class:probability pairs, the likeliest first"
+)
 _NEEDS_QUOTES = frozenset(',"\r\n')
+
+
+def csv_header(columns: int) -> str:
+    """The header of a CSV with so many columns beside the id: one is called Category, several by their class."""
+    return HEADER if columns == 1 else ",".join(["Id", *(f"Category_{index}" for index in range(columns))]) + "\n"
 
 
 def submission_row(image_id: str, category: int) -> str:

@@ -12,8 +12,8 @@ from cvd_cluster.prediction.prediction_options import PredictionOptions
 from cvd_cluster.prediction.preparation import Prepared, prepare
 from cvd_cluster.prediction.progress import shown_progress
 from cvd_cluster.prediction.submission_merge import Prediction, SubmissionMerge
+from cvd_cluster.prediction.submission_output import WriteRows, csv_output, json_output
 from cvd_cluster.ray_session import RaySession, ray_session
-from estimators import storage
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class PredictionResult:
     """A finished submission.
 
     Attributes:
-      output_file: the CSV.
+      output: the CSV, or the folder of JSON lines.
       model_dir: the SavedModel it was made with.
       rows: photos predicted.
       predictors: how many processes predicted them.
@@ -29,7 +29,7 @@ class PredictionResult:
       seconds_to_first: from the start of Ray to the first predictions.
     """
 
-    output_file: str
+    output: str
     model_dir: str
     rows: int
     predictors: int
@@ -38,7 +38,7 @@ class PredictionResult:
 
     def __str__(self) -> str:
         return (
-            f"wrote {self.rows} rows to {self.output_file}: {self.seconds:.2f} seconds, "
+            f"wrote {self.rows} rows to {self.output}: {self.seconds:.2f} seconds, "
             f"{self.rows / self.seconds:.1f} photos/s, first prediction after {self.seconds_to_first:.2f} seconds"
         )
 
@@ -63,17 +63,17 @@ def run_prediction(options: PredictionOptions, *, announce: Callable[[str], None
     ):
         plan = _plan(options, prepared, session, cores, announce)
         with (
-            storage.written_whole(options.output_file) as file,
+            _output(options, prepared) as write,
             # Closed here, not when it is collected: that may be after the end of Ray, of which it still asks something.
             contextlib.closing(_predictions(options, prepared, plan, session, announce)) as predictions,
         ):
-            merge = SubmissionMerge(prepared.shards, file)
+            merge = SubmissionMerge(prepared.shards, write)
             for some in predictions:
                 merge.add(some)
                 progress.advance(len(some))
             merge.finish()
         result = PredictionResult(
-            output_file=options.output_file,
+            output=options.output,
             model_dir=prepared.model_dir,
             rows=progress.done,
             predictors=plan.predictors,
@@ -82,6 +82,12 @@ def run_prediction(options: PredictionOptions, *, announce: Callable[[str], None
         )
     announce(str(result))
     return result
+
+
+def _output(options: PredictionOptions, prepared: Prepared) -> contextlib.AbstractContextManager[WriteRows]:
+    if options.output_path:
+        return json_output(options.output_path, len(prepared.shards))
+    return csv_output(options.output)
 
 
 def _plan(

@@ -20,10 +20,11 @@ from estimators.errors import UserError
 from estimators.record_schema import IMAGE_ENCODED, IMAGE_ID, parse_example
 
 _MOST_SHOWN = 300
-# A function: serialized examples [N] -> image ids [N], classes [N, k], the likeliest first.
+# A function: serialized examples [N] -> image ids [N], classes [N, k], the likeliest first, their probabilities [N, k].
 _Model = Callable[[Any], Any]
-_Outcome = tuple[str, int, str | None]  # image id, "" if it is not known; class; error
-_SIGNATURE, _INPUT, _OUTPUTS = "serving_default", "example_bytes", ("image_id", "class_indexes")
+# image id, "" if it is not known; classes; their probabilities; error
+_Outcome = tuple[str, list[int], list[float], str | None]
+_SIGNATURE, _INPUT, _OUTPUTS = "serving_default", "example_bytes", ("image_id", "class_indexes", "predictions")
 # TensorFlow's notes on where in the graph an error arose: {{node map/while/DecodeJpeg}}, [[ … ]].
 _GRAPH_NOTES = re.compile(r"\{\{.*?\}\}|\[\[.*?\]\]")
 
@@ -75,33 +76,34 @@ class Predictor:
         import tensorflow as tf
 
         try:
-            image_ids, class_indexes = self._model(np.array(records, dtype=object))
+            image_ids, class_indexes, probabilities = self._model(np.array(records, dtype=object))
         except tf.errors.OpError as error:
             if len(records) > 1:
                 # TensorFlow does not say which record it stumbled over, so each gets its own try.
                 return [outcome for record in records for outcome in self._predict([record])]
             return [_failure(records[0], error)]
-        return [_outcome(image_id, classes[0]) for image_id, classes in zip(image_ids, class_indexes, strict=True)]
+        rows = zip(image_ids, class_indexes.tolist(), probabilities.tolist(), strict=True)
+        return [_outcome(*row) for row in rows]
 
 
-def _outcome(image_id: bytes, category: Any) -> _Outcome:
+def _outcome(image_id: bytes, classes: list[int], probabilities: list[float]) -> _Outcome:
     try:
-        return image_id.decode("utf-8"), int(category), None
+        return image_id.decode("utf-8"), classes, probabilities, None
     except UnicodeDecodeError:
-        return repr(image_id), int(category), "its id is not UTF-8"
+        return repr(image_id), [], [], "its id is not UTF-8"
 
 
 def _failure(record: bytes, error: Any) -> _Outcome:
     try:
         example = parse_example(record)
     except ValueError as reason:
-        return "", -1, str(reason)
+        return "", [], [], str(reason)
     image_id = (example.image_id or b"").decode("utf-8", "replace")
     if example.encoded is None or example.image_id is None:
-        return image_id, -1, f"it has no {IMAGE_ENCODED if example.encoded is None else IMAGE_ID}"
+        return image_id, [], [], f"it has no {IMAGE_ENCODED if example.encoded is None else IMAGE_ID}"
     # The cause is the last line that is more than a note on a place in the graph.
     lines = [" ".join(_GRAPH_NOTES.sub("", line).split()) for line in str(error.message).splitlines()]
-    return image_id, -1, next(filter(None, reversed(lines)), type(error).__name__)[:_MOST_SHOWN]
+    return image_id, [], [], next(filter(None, reversed(lines)), type(error).__name__)[:_MOST_SHOWN]
 
 
 def _tensorflow() -> Any:

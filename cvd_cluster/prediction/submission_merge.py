@@ -5,11 +5,11 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections.abc import Sequence
-from typing import IO, NamedTuple
+from typing import Any, NamedTuple
 
 from cvd_cluster.prediction.shards import Shard
+from cvd_cluster.prediction.submission_output import WriteRows
 from estimators.errors import DataError, InfrastructureError
-from estimators.submission_format import HEADER, submission_row
 
 
 class Prediction(NamedTuple):
@@ -19,14 +19,16 @@ class Prediction(NamedTuple):
       shard: the index of its file.
       row: its number in the file, from 0.
       image_id: its id; "" if it has none.
-      category: the class; meaningless where `error` is set.
+      class_indexes: the classes, the likeliest first; [] where `error` is set.
+      probabilities: of these classes.
       error: why it could not be predicted; None if it was.
     """
 
     shard: int
     row: int
     image_id: str
-    category: int
+    class_indexes: list[int]
+    probabilities: list[float]
     error: str | None
 
 
@@ -35,18 +37,17 @@ class SubmissionMerge:
 
     Args:
       shards: the input files in the order of the submission.
-      file: where the CSV goes.
+      write: where the rows go.
     """
 
-    def __init__(self, shards: Sequence[Shard], file: IO[bytes]) -> None:
+    def __init__(self, shards: Sequence[Shard], write: WriteRows) -> None:
         self._shards = shards
-        self._file = file
+        self._write = write
         # The submission's line number (without the header) at which each shard begins.
         self._begins = [0, *itertools.accumulate(shard.records for shard in shards)]
         self._next = 0
-        self._early: dict[int, str] = {}
+        self._early: dict[int, Prediction] = {}
         self._line_of_id: dict[str, int] = {}
-        file.write(HEADER.encode("utf-8"))
 
     def add(self, predictions: Sequence[Prediction]) -> None:
         """Takes some predictions, in any order.
@@ -62,7 +63,7 @@ class SubmissionMerge:
                     "A prediction came twice, or for a record that is not there", found=self._place(line)
                 )
             self._check(prediction, line)
-            self._early[line] = submission_row(prediction.image_id, prediction.category)
+            self._early[line] = prediction
         self._write_what_is_next()
 
     def finish(self) -> None:
@@ -104,10 +105,24 @@ class SubmissionMerge:
         while self._next in self._early:
             ready.append(self._early.pop(self._next))
             self._next += 1
-        self._file.write("".join(ready).encode("utf-8"))
+        for shard, some in itertools.groupby(ready, lambda prediction: prediction.shard):
+            self._write(shard, _table(list(some)))
 
     def _place(self, line: int) -> str:
         shard = bisect.bisect_right(self._begins, line) - 1
         # Empty files begin where the next one does, and bisect_right passes over them.
         shard = min(shard, len(self._shards) - 1)
         return f"record {line - self._begins[shard]} of {self._shards[shard].path}"
+
+
+def _table(predictions: Sequence[Prediction]) -> Any:
+    import pyarrow as pa
+
+    from estimators.submission.prediction_columns import SCHEMA
+
+    columns = (
+        [one.image_id for one in predictions],
+        [one.class_indexes for one in predictions],
+        [one.probabilities for one in predictions],
+    )
+    return pa.table([pa.array(values, field.type) for values, field in zip(columns, SCHEMA, strict=True)], SCHEMA)

@@ -56,11 +56,8 @@ class Runs:
         return self.folder / "submission.csv"
 
     def predict(self, pattern: str, **options: object) -> PredictionResult:
-        made = PredictionOptions(
-            input_data_pattern=pattern,
-            output_file=str(self.output),
-            **{"model_dir": str(self.model_dir), **options},  # type: ignore[arg-type]
-        )
+        defaults = {"model_dir": str(self.model_dir), "output_file": str(self.output)}
+        made = PredictionOptions(input_data_pattern=pattern, **{**defaults, **options})  # type: ignore[arg-type]
         return run_prediction(made, announce=self.lines.append)
 
     def assert_untouched(self) -> None:
@@ -222,6 +219,38 @@ def test_the_command_tells_what_is_wrong_with_a_picture_without_a_traceback(mode
     assert len(done.lines) == 3, done.output
     assert (tmp_path / "submission.csv").read_text() == OLD
     assert done.left_behind() == []
+
+
+def test_json_lines_become_the_same_csv(runs: Runs, tmp_path: Path) -> None:
+    for index in range(3):
+        write_shard(tmp_path / "in" / f"{index}", _records(range(index * 20, index * 20 + 15)))
+    write_shard(tmp_path / "in" / "3", [serialize_example(picture(9), 'with "quotes", and\ncomma ü')])
+    write_shard(tmp_path / "in" / "0-empty", [])
+    runs.predict(f"{tmp_path}/in/*")
+    folder = tmp_path / "results"
+    folder.mkdir()
+    (folder / "prediction.results-00000-of-00009").write_text("an older one\n")
+    (folder / "notes.txt").write_text("of somebody else\n")
+    runs.predict(f"{tmp_path}/in/*", output_file=None, output_path=str(folder))
+    names = [f"prediction.results-{index:05d}-of-00005" for index in range(5)]
+    assert sorted(path.name for path in folder.iterdir()) == ["notes.txt", *names]
+    assert [len((folder / name).read_text().splitlines()) for name in names] == [15, 0, 15, 15, 1]
+    pattern = f"--json_prediction_files_pattern={folder}/prediction.results-*"
+    done = run_command(
+        "launch.convert_prediction_from_json_to_csv", pattern, f"--csv_output_file={tmp_path}/converted.csv"
+    )
+    assert done.code == 0 and done.lines == [f"wrote 46 rows to {tmp_path}/converted.csv, from 5 files"], done.output
+    assert (tmp_path / "converted.csv").read_bytes() == runs.output.read_bytes()
+
+
+def test_json_lines_of_an_unusable_input_replace_nothing(runs: Runs, tmp_path: Path) -> None:
+    write_shard(tmp_path / "in", [*_records(range(5)), *_records(range(2, 3))])
+    older = tmp_path / "results" / "prediction.results-00000-of-00001"
+    older.parent.mkdir()
+    older.write_text("an older one\n")
+    with pytest.raises(DataError, match="same id"):
+        runs.predict(str(tmp_path / "in"), output_file=None, output_path=str(older.parent))
+    assert [path.name for path in older.parent.iterdir()] == [older.name] and older.read_text() == "an older one\n"
 
 
 MISTAKES: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {

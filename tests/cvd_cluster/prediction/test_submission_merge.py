@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import random
+from typing import Any
 
 import pytest
 
 from cvd_cluster.prediction.shards import Shard
 from cvd_cluster.prediction.submission_merge import Prediction, SubmissionMerge
 from estimators.errors import DataError, InfrastructureError
+from estimators.submission.prediction_columns import CsvForm
 
 SHARDS = [Shard("/data/a", 3, 30), Shard("/data/empty", 0, 0), Shard("/data/b", 2, 20)]
 IDS = {(0, 0): "5.jpg", (0, 1): "3.jpg", (0, 2): "4.jpg", (2, 0): "1.jpg", (2, 1): "2.jpg"}
@@ -17,7 +19,8 @@ WHOLE = b"Id,Category\n5.jpg,0\n3.jpg,1\n4.jpg,0\n1.jpg,0\n2.jpg,1\n"
 
 
 def _prediction(shard: int, row: int, image_id: str | None = None, error: str | None = None) -> Prediction:
-    return Prediction(shard, row, IDS[shard, row] if image_id is None else image_id, row % 2, error)
+    image_id = IDS[shard, row] if image_id is None else image_id
+    return Prediction(shard, row, image_id, [row % 2, 1 - row % 2], [0.9, 0.1], error)
 
 
 def _all() -> list[Prediction]:
@@ -25,8 +28,13 @@ def _all() -> list[Prediction]:
 
 
 def _merge() -> tuple[SubmissionMerge, io.BytesIO]:
-    file = io.BytesIO()
-    return SubmissionMerge(SHARDS, file), file
+    file, form = io.BytesIO(), CsvForm("category")
+
+    def write(shard: int, table: Any) -> None:
+        assert table.num_rows <= SHARDS[shard].records
+        file.write(form.lines(table))
+
+    return SubmissionMerge(SHARDS, write), file
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -92,4 +100,4 @@ def test_a_prediction_that_comes_twice_is_no_silent_overwrite(early):
 def test_a_row_beyond_the_end_of_its_file_is_refused():
     merge, _ = _merge()
     with pytest.raises(InfrastructureError, match="not there"):
-        merge.add([Prediction(0, 3, "9.jpg", 0, None)])
+        merge.add([Prediction(0, 3, "9.jpg", [0], [1.0], None)])

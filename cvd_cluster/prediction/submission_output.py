@@ -1,0 +1,87 @@
+"""Where the rows of a submission go: one CSV, or a folder of JSON lines, as a batch prediction in the cloud."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from estimators import storage
+from estimators.submission.target import write_errors_told
+from estimators.tfrecord_framing import shard_name
+
+_RESULTS = "prediction.results"
+_RESULTS_FILE = re.compile(rf"{re.escape(_RESULTS)}-\d{{5}}-of-\d{{5}}")
+
+# Takes the index of an input file and a table (prediction_columns.SCHEMA) of its next predictions.
+WriteRows = Callable[[int, Any], None]
+
+
+@contextlib.contextmanager
+def csv_output(path: str) -> Iterator[WriteRows]:
+    """Writes one CSV, which appears whole at the end."""
+    from estimators.submission.prediction_columns import CsvForm
+
+    form = CsvForm("category")
+    with write_errors_told(path, flag="output_file"), storage.written_whole(path) as file:
+        written = 0
+
+        def write(shard: int, table: Any) -> None:
+            nonlocal written
+            written += file.write(form.lines(table))
+
+        yield write
+        if not written:
+            file.write(form.empty())
+
+
+@contextlib.contextmanager
+def json_output(folder: str, shards: int) -> Iterator[WriteRows]:
+    """Writes `prediction.results-00000-of-000NN`, one for each input file, which appear together at the end.
+
+    They are written into a hidden folder inside `folder`; files of that kind that lie there already are replaced when
+    all new ones are complete, and other files are left alone.
+
+    Args:
+      folder: is made if it is missing.
+      shards: the number of input files.
+    """
+    from estimators.submission.prediction_columns import json_lines
+
+    hidden = os.path.join(folder, f".{_RESULTS}.{uuid.uuid4().hex[:8]}.partial")
+    names = [shard_name(_RESULTS, index, shards) for index in range(shards)]
+    with write_errors_told(folder, flag="output_path"), contextlib.ExitStack() as stack:
+        stack.callback(storage.delete, hidden)
+        storage.make_dirs(hidden)
+        with contextlib.ExitStack() as current:
+            written = 0
+
+            def open_next() -> Any:
+                nonlocal written
+                current.close()
+                written += 1
+                return current.enter_context(storage.written_whole(os.path.join(hidden, names[written - 1])))
+
+            file: Any = open_next()
+
+            def write(shard: int, table: Any) -> None:
+                nonlocal file
+                while written <= shard:
+                    file = open_next()
+                file.write(json_lines(table))
+
+            yield write
+            while written < shards:
+                open_next()
+        _replace(folder, hidden, names)
+
+
+def _replace(folder: str, hidden: str, names: list[str]) -> None:
+    for name in storage.list_dir(folder):
+        if _RESULTS_FILE.fullmatch(name) and name not in names:
+            storage.delete(os.path.join(folder, name))
+    for name in names:
+        storage.rename(os.path.join(hidden, name), os.path.join(folder, name))

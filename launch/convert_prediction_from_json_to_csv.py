@@ -1,0 +1,24 @@
+"""Turn the JSON lines of a batch prediction (launch.inference --output_path=DIR) into one submission CSV:
+
+    python -m launch.convert_prediction_from_json_to_csv \\
+      --json_prediction_files_pattern='DIR/prediction.results-*' --csv_output_file=submission.csv
+
+It is the file that launch.inference --output_file=submission.csv writes, with the same checks.
+"""
+
+from __future__ import annotations
+
+from estimators.submission.conversion_options import ConversionOptions
+from launch.flags import parse_flags, run_command
+
+
+def main() -> None:
+    """Flags -> options -> one conversion."""
+    (options,) = parse_flags("launch.convert_prediction_from_json_to_csv", __doc__, ConversionOptions)
+    from estimators.submission.conversion import convert
+
+    convert(options)
+
+
+if __name__ == "__main__":
+    run_command(main)
