@@ -19,6 +19,7 @@ PACKAGES = [
 REQUIREMENTS = [
     "tensorflow==2.15.1",  # the last with tf.estimator; 2.15.0[and-cuda] cannot be installed
     "tensorflow-estimator==2.15.0",
+    "keras>=2.15,<2.16",  # which TensorFlow 2.15 takes its tf.keras from
     "ray[data,default]>=2.60,<2.61",
     "pyarrow>=25,<26",  # 26 refuses numpy 1, which TensorFlow 2.15 needs
     "numpy>=1.26,<2",
