@@ -7,14 +7,16 @@ from typing import Any
 
 import tensorflow as tf
 
-_SMALLEST_CROP = 0.75  # of the side
+# Of the side. What lies outside of the picture is grey; on average things are as large as without augmentation, or a
+# model would expect them larger than they are when it is evaluated.
+_SMALLEST_CROP, _LARGEST_CROP = 0.8, 1.2
 _LIGHT = 0.2  # added to all channels; pictures are in [-1, 1]
 _CONTRAST = 0.2
 _COLOUR = 0.1  # added to each channel by itself
 
 
 def augmented(images: Any, seed: Any) -> Any:
-    """Mirrors half of the pictures, crops each and resizes it back, and changes its light, contrast and colour.
+    """Mirrors half of the pictures, enlarges or shrinks and moves each, and changes its light, contrast and colour.
 
     Args:
       images: float32 [B, H, W, 3] in [-1, 1], with a known B.
@@ -30,8 +32,8 @@ def augmented(images: Any, seed: Any) -> Any:
     def drawn(shape: list[int], low: float, high: float) -> Any:
         return tf.random.stateless_uniform(shape, tf.stack([seed, next(kinds)]), low, high)
 
-    side = drawn([batch, 1], _SMALLEST_CROP, 1.0)
-    corner = drawn([batch, 2], 0.0, 1.0) * (1.0 - side)
+    side = drawn([batch, 1], _SMALLEST_CROP, _LARGEST_CROP)
+    corner = drawn([batch, 2], 0.0, 1.0) * (1.0 - side)  # a side of more than 1 begins outside
     top, left, bottom, right = corner[:, :1], corner[:, 1:], corner[:, :1] + side, corner[:, 1:] + side
     # Mirrored by exchanging left and right of the crop.
     mirror = drawn([batch, 1], 0.0, 1.0) < 0.5

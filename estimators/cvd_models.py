@@ -116,12 +116,12 @@ class ResNetModel(BaseModel):
         model_input: Any,
         num_classes: int = 2,
         is_training: bool = True,
-        dropout: float = 0.3,
+        dropout: float = 0.5,
         **params: Any,
     ) -> dict[str, Any]:
-        """Four residual blocks (24, 48, 96, 128 filters), each halving height and width; mean; dropout; sigmoid.
+        """Four stages (24, 48, 96, 128 filters), each halving height and width; mean; dropout; sigmoid.
 
-        A block is pool(relu(norm(conv3x3(x)))) + norm(conv1x1(mean_pool(x))).
+        A stage is y = max_pool(relu(norm(conv3x3(x)))); the last two go on with y + relu(norm(conv3x3(y))).
 
         Args:
           model_input: float32 [B, H, W, 3] in [-1, 1]; H and W at least 16.
@@ -135,15 +135,16 @@ class ResNetModel(BaseModel):
         """
         layers = tf.compat.v1.layers
 
-        def normalized(net: Any) -> Any:
+        def convolved(net: Any, filters: int) -> Any:
+            net = layers.conv2d(net, filters, 3, padding="same", use_bias=False)
             # The default momentum of 0.99 needs hundreds of steps to forget the initial moments.
-            return layers.batch_normalization(net, training=is_training, momentum=0.9)
+            return tf.nn.relu(layers.batch_normalization(net, training=is_training, momentum=0.9))
 
         net = model_input
         for filters in (24, 48, 96, 128):
-            main = tf.nn.relu(normalized(layers.conv2d(net, filters, 3, padding="same", use_bias=False)))
-            shortcut = normalized(layers.conv2d(layers.average_pooling2d(net, 2, 2), filters, 1, use_bias=False))
-            net = layers.max_pooling2d(main, 2, 2) + shortcut
+            net = layers.max_pooling2d(convolved(net, filters), 2, 2)
+            if filters > 48:  # earlier ones are large, and cost the most
+                net = net + convolved(net, filters)
         features = layers.dropout(tf.reduce_mean(net, axis=[1, 2]), rate=dropout, training=is_training)
         return {"predictions": tf.sigmoid(layers.dense(features, prediction_columns(num_classes)))}
 
