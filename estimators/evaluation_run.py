@@ -131,9 +131,7 @@ def run_evaluation(options: ExperimentOptions, *, line: Callable[[str], None]) -
     return _evaluate(PreparedEvaluation(options, data), line=line, batch_size=BATCH_SIZE, run_once=False)
 
 
-def _evaluate(
-    prepared: PreparedEvaluation, *, line: Callable[[str], None], batch_size: int, run_once: bool
-) -> int:
+def _evaluate(prepared: PreparedEvaluation, *, line: Callable[[str], None], batch_size: int, run_once: bool) -> int:
     quiet_tensorflow()
     from estimators.continuous_evaluation import evaluate_continuously
     from estimators.local_evaluator import LocalEvaluator

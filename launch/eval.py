@@ -4,6 +4,11 @@
 
 The model and its options come from train_dir/experiment.json. It ends when training has ended and its last checkpoint
 is evaluated, or after one look with --run_once. Results: train_dir/eval/metrics.jsonl, and scalars for TensorBoard.
+
+A large validation set is evaluated faster by several processes, in a Ray that is started here or that this machine or
+job belongs to; the results are the same:
+
+    python -m launch.eval … --eval_workers=4
 """
 
 from __future__ import annotations
@@ -13,11 +18,20 @@ from estimators.evaluation_run import EvaluationOptions, evaluate_train_dir
 from launch.flags import parse_flags, run_command
 
 
+def _print_line(text: str) -> None:
+    print(text, flush=True)
+
+
 def main() -> None:
-    """Flags -> options -> evaluation."""
+    """Flags -> options -> evaluation in this process or by several."""
     (options,) = parse_flags("launch.eval", __doc__, EvaluationOptions)
     require_absolute_paths({name: getattr(options, name) for name in ("train_dir", "eval_data_pattern")})
-    evaluate_train_dir(options, line=lambda text: print(text, flush=True))
+    if options.eval_workers == 1:
+        evaluate_train_dir(options, line=_print_line)
+    else:
+        from cvd_cluster.evaluation.evaluation_job import evaluate_on_cluster
+
+        evaluate_on_cluster(options, line=_print_line)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,22 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from estimators.checkpoints import awaits_evaluation, evaluated_steps, latest_checkpoint, list_checkpoints, read_metrics
+from estimators.checkpoint_evaluator import UnreadableCheckpointError, begin_report
+from estimators.checkpoints import (
+    Checkpoint,
+    awaits_evaluation,
+    evaluated_steps,
+    latest_checkpoint,
+    list_checkpoints,
+    read_metrics,
+)
 from estimators.continuous_evaluation import evaluate_continuously
 from estimators.data_check import DataFiles, check_data
-from estimators.errors import DataError
-from estimators.evaluation_run import EvaluationOptions, evaluate_train_dir, run_evaluation
+from estimators.errors import DataError, UserError
+from estimators.evaluation_run import EvaluationOptions, evaluate_train_dir, prepare_evaluation, run_evaluation
 from estimators.experiment_options import ExperimentOptions
+from estimators.local_evaluator import LocalEvaluator
+from estimators.metrics import EvaluationMetrics, EvaluationResult
 from estimators.run_state import RunState, write_run_state
 from tests.estimators.drawn_records import record, write_file
 from tests.estimators.small_run import small_options, train
@@ -72,8 +82,10 @@ def evaluate(options: ExperimentOptions, *, batch_size: int = 4, **how: Any) -> 
         lines.append(text)
         assert len(lines) < 100, "it does not end"
 
-    how = {"sleep": never, "data": validation(options), **how}
-    return evaluate_continuously(options, batch_size=batch_size, line=line, **how), lines
+    data = how.pop("data", None) or validation(options)
+    report = begin_report(options.train_dir, line)
+    evaluator = LocalEvaluator(options, data, batch_size=batch_size, report=report)
+    return evaluate_continuously(options.train_dir, evaluator, report, **{"sleep": never, **how}), lines
 
 
 def steps_of(options: ExperimentOptions) -> list[int]:
@@ -225,6 +237,94 @@ def test_from_outside_the_model_and_its_options_come_from_the_train_dir(
     outside = EvaluationOptions(train_dir=run.train_dir, eval_data_pattern=pattern, run_once=True)
     assert evaluate_train_dir(outside, line=lines.append) == 1
     assert evaluated_steps(run.train_dir) == {4} and read_metrics(run.train_dir)[0]["examples"] == 6
+
+
+def from_outside(options: ExperimentOptions, **values: object) -> EvaluationOptions:
+    pattern = str(Path(options.train_data_pattern).parent / "validation-*")
+    return EvaluationOptions(train_dir=options.train_dir, eval_data_pattern=pattern, run_once=True, **values)  # type: ignore[arg-type]
+
+
+def test_the_model_may_be_named_if_it_is_the_right_one(run: ExperimentOptions, bring: Callable[..., None]) -> None:
+    bring(2)
+    assert evaluate_train_dir(from_outside(run, model="LogisticModel"), line=print) == 1
+    with pytest.raises(UserError) as caught:
+        evaluate_train_dir(from_outside(run, model="CnnModel"), line=print)
+    error = caught.value
+    assert error.asked == "--model=CnnModel" and "--model=LogisticModel" in error.found
+    assert f"{run.train_dir}/experiment.json" in error.found and "leave --model out" in error.change
+
+
+def test_another_loss_can_be_asked_for(run: ExperimentOptions, bring: Callable[..., None]) -> None:
+    bring(2)
+    losses = []
+    for name in (None, "CrossEntropyLoss", "HingeLoss"):
+        assert evaluate_train_dir(from_outside(run, label_loss=name), line=print) == 1
+        losses.append(read_metrics(run.train_dir)[-1]["loss"])
+        Path(run.train_dir, "eval", "metrics.jsonl").unlink()
+    assert losses[0] == losses[1] != losses[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("Hinge", "No label loss 'Hinge'"), ("nowhere:Loss", "No module"), ("SoftmaxLoss", "SoftmaxLoss does not fit")],
+)
+def test_a_loss_that_is_not_there_or_does_not_fit_is_refused(
+    run: ExperimentOptions, bring: Callable[..., None], name: str, message: str
+) -> None:
+    bring(2)
+    with pytest.raises(UserError, match=message) as caught:
+        evaluate_train_dir(from_outside(run, label_loss=name), line=print)
+    assert "--label_loss" in caught.value.change and steps_of(run) == []
+
+
+def test_more_workers_than_examples_are_refused(run: ExperimentOptions) -> None:
+    prepare_evaluation(from_outside(run, eval_workers=10), line=print)
+    with pytest.raises(UserError) as caught:
+        prepare_evaluation(from_outside(run, eval_workers=11), line=print)
+    assert "--eval_workers=11" in caught.value.asked and "10 examples" in caught.value.found
+    assert "--eval_workers" in caught.value.change
+
+
+def test_gpus_are_set_aside_for_several_workers_only(run: ExperimentOptions) -> None:
+    assert from_outside(run, eval_workers=2, gpus_per_worker=1)
+    with pytest.raises(UserError, match="--gpus_per_worker is for several"):
+        from_outside(run, gpus_per_worker=1)
+
+
+class Deleted:
+    """An evaluator whose checkpoints are gone before they can be restored, the first so many of them."""
+
+    def __init__(self, train_dir: str, count: int) -> None:
+        self._train_dir, self._left = train_dir, count
+
+    def evaluate(self, checkpoint: Checkpoint) -> EvaluationResult:
+        assert checkpoint in list_checkpoints(self._train_dir)
+        if self._left:
+            self._left -= 1
+            Path(checkpoint.prefix + ".index").unlink()
+            raise UnreadableCheckpointError("it cannot be restored")
+        metrics = EvaluationMetrics()
+        metrics.add([[0.5]], [[1]], float(checkpoint.step))
+        return metrics.result()
+
+
+def test_a_checkpoint_that_is_deleted_meanwhile_is_passed_over(
+    run: ExperimentOptions, bring: Callable[..., None]
+) -> None:
+    bring(0, 2)
+    write_run_state(run.train_dir, RunState.SUCCEEDED, 2)
+    lines: list[str] = []
+    report = begin_report(run.train_dir, lines.append)
+    assert evaluate_continuously(run.train_dir, Deleted(run.train_dir, 1), report) == 1
+    assert steps_of(run) == [2] and read_metrics(run.train_dir)[0]["loss"] == 2
+    assert [line for line in lines if "step 0 was deleted before" in line]
+
+
+def test_a_checkpoint_of_other_variables_is_told(run: ExperimentOptions, bring: Callable[..., None]) -> None:
+    bring(2)
+    with pytest.raises(UnreadableCheckpointError) as caught:
+        evaluate(dataclasses.replace(run, model="CnnModel"), run_once=True)
+    assert "model.ckpt-2" in caught.value.asked and "not found in checkpoint" in caught.value.found
 
 
 def test_beside_a_run_the_data_is_that_of_the_run(run: ExperimentOptions, bring: Callable[..., None]) -> None:

@@ -21,6 +21,7 @@ from estimators.input_fns import (
     WorkerShard,
     chosen_cache,
     eval_input_fn,
+    shard_for_evaluator,
     shard_for_worker,
     train_input_fn,
 )
@@ -191,6 +192,49 @@ def test_evaluation_reads_every_record_once_and_in_order(tmp_path: Path) -> None
     dataset = eval_input_fn(options(num_readers=1), data, batch_size=3, skipped=SkippedRecords(print))()
     for _ in range(2):
         assert list(batches(dataset)) == [([0, 1, 2], [0, 1, 0]), ([3, 4, 5], [1, 0, 1]), ([6], [0])]
+
+
+def evaluation_parts(
+    data: DataFiles, count: int, batch_size: int, **values: object
+) -> tuple[list[list[tuple[list[int], list[int]]]], int]:
+    """The batches of each of several processes, and how many records they skipped in all."""
+    read, skipped_in_all = [], 0
+    for index in range(count):
+        skipped = SkippedRecords(lambda line: None)
+        part = shard_for_evaluator(data, index, count, batch_size)
+        dataset = eval_input_fn(options(**values), data, batch_size=batch_size, skipped=skipped, part=part)()
+        read.append(list(batches(dataset)))
+        skipped_in_all += skipped.count
+    return read, skipped_in_all
+
+
+@pytest.mark.parametrize("mode", ["fail", "skip"])
+@pytest.mark.parametrize(("count", "batch_size"), [(2, 3), (3, 4), (5, 1), (4, 100)])
+def test_processes_that_evaluate_together_make_the_batches_that_one_makes(
+    tmp_path: Path, mode: str, count: int, batch_size: int
+) -> None:
+    data = data_files(tmp_path, 5, 0, 9, 2)
+    ((whole,), _) = evaluation_parts(data, 1, batch_size, on_bad_record=mode)
+    parts, skipped = evaluation_parts(data, count, batch_size, on_bad_record=mode)
+    assert parts == [whole[index::count] for index in range(count)] and skipped == 0
+    told = [shard_for_evaluator(data, index, count, batch_size).examples for index in range(count)]
+    assert told == [sum(len(labels) for _, labels in part) for part in parts]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4])
+def test_processes_that_evaluate_together_skip_each_bad_record_once_and_keep_their_batches(
+    tmp_path: Path, batch_size: int
+) -> None:
+    data = data_files(tmp_path, 6, 6)
+    flip(data.paths[0], offset_of(map(record, range(2))) + 40)
+    cut(data.paths[1], offset_of(map(record, range(6, 10))) + 20)
+    bad = write_file(tmp_path / "bad", [record(50), record(51, label=7), record(52), record(53, label=7)])
+    data = DataFiles((*data.paths, bad), (6, 4, 4))
+    ((whole,), skipped_by_one) = evaluation_parts(data, 1, batch_size, on_bad_record="skip")
+    parts, skipped = evaluation_parts(data, 3, batch_size, on_bad_record="skip")
+    assert skipped == skipped_by_one == 4
+    assert sorted(itertools.chain(*parts)) == sorted(whole)
+    assert sum(len(labels) for _, labels in whole) == 11
 
 
 # --- bad records

@@ -1,0 +1,1 @@
+"""Evaluation of one checkpoint by several processes."""

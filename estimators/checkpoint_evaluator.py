@@ -1,0 +1,84 @@
+"""The contract between the loop over checkpoints (continuous_evaluation.py) and what evaluates one. TensorFlow-free.
+
+Two keep it: this process (local_evaluator.py), and several processes on Ray (cvd_cluster/evaluation/).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from estimators import checkpoints, storage
+from estimators.checkpoints import Checkpoint
+from estimators.errors import UserError
+from estimators.metrics import EvaluationResult
+
+_MARK_SECS = 5.0
+
+
+class UnreadableCheckpointError(UserError):
+    """A checkpoint cannot be restored: it was deleted meanwhile, or it does not fit the model."""
+
+
+class CheckpointEvaluator(Protocol):
+    """Evaluates one checkpoint after the other."""
+
+    def evaluate(self, checkpoint: Checkpoint) -> EvaluationResult:
+        """The metrics of one checkpoint over all examples.
+
+        Raises:
+          UnreadableCheckpointError: it cannot be restored.
+          HarnessError: evaluation is over.
+        """
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """Where the results go.
+
+    Attributes:
+      line: called with each line for people.
+      beat: called often, also in the middle of an evaluation, as a sign of life.
+    """
+
+    line: Callable[[str], None]
+    beat: Callable[[], None]
+
+
+def begin_report(train_dir: str, line: Callable[[str], None]) -> EvaluationReport:
+    """Tells the chief, from now on at each beat, that an evaluator is there: so it keeps what is not evaluated yet."""
+    storage.make_dirs(os.path.dirname(checkpoints.metrics_path(train_dir)))
+    beat = _Beat(train_dir)
+    beat()
+    return EvaluationReport(line, beat)
+
+
+class _Beat:
+    def __init__(self, train_dir: str) -> None:
+        self._train_dir, self._marked_at = train_dir, float("-inf")
+
+    def __call__(self) -> None:
+        if time.monotonic() - self._marked_at >= _MARK_SECS:
+            checkpoints.mark_watched(self._train_dir)
+            self._marked_at = time.monotonic()
+
+
+def progress_line(step: int, examples: int, seconds: float, *, hit_at_one: float, perr: float, loss: float) -> str:
+    """How far an evaluation is, in the form of 2017.
+
+    Args:
+      step: of the checkpoint.
+      examples: evaluated so far.
+      seconds: that it took so far.
+      hit_at_one: share among the examples that came last.
+      perr: of them.
+      loss: of them.
+    """
+    return (
+        f"examples_processed: {examples} | global_step {step} | Batch Hit@1: {hit_at_one:.3f} | "
+        f"Batch PERR: {perr:.3f} | Batch Loss: {loss:.3f} | "
+        f"Examples_per_sec: {examples / max(seconds, 1e-9):.3f}"
+    )
