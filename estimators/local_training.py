@@ -11,6 +11,7 @@ from estimators.checkpoints import evaluated_steps, latest_checkpoint, prune
 from estimators.child_process import ChildProcess
 from estimators.errors import InfrastructureError
 from estimators.experiment_options import ExperimentOptions
+from estimators.generation import begin_generation
 from estimators.preparation import prepare_run
 from estimators.reporting import ConsoleReporter
 from estimators.run_state import RunState, write_run_state
@@ -50,11 +51,12 @@ def train_locally(
     from estimators.experiment import Experiment
 
     begin(options, start_new_model=start_new_model)
+    generation = begin_generation(options.train_dir)
     write_run_state(options.train_dir, RunState.RUNNING, plan.max_steps)
     evaluator = _start_evaluator(options) if plan.eval_data else None
     try:
         with tempfile.TemporaryDirectory(prefix="cvd-") as scratch_dir:
-            Experiment(options, plan, "chief", 0, scratch_dir, ConsoleReporter()).train()
+            Experiment(options, plan, "chief", 0, scratch_dir, ConsoleReporter(), generation).train()
         if evaluator is not None:
             write_run_state(options.train_dir, RunState.EVALUATING, plan.max_steps)
             _finish_evaluation(evaluator, options)

@@ -26,6 +26,14 @@ class RunState(enum.Enum):
     FAILED = "FAILED"
     """Terminal: training ended before its last step; checkpoints stay and the same command resumes."""
 
+    STOPPED = "STOPPED"
+    """Terminal: a signal asked for the end; the checkpoint of that moment is saved and the same command resumes."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """True if the run does nothing any more."""
+        return self not in (RunState.RUNNING, RunState.EVALUATING)
+
     @property
     def training_ended(self) -> bool:
         """True if no new checkpoint will come from this run."""
@@ -53,7 +61,7 @@ class RunRecord:
     @property
     def is_abandoned(self) -> bool:
         """True if it says that it goes on, but its process on this host is gone; False if that cannot be known."""
-        if self.state not in (RunState.RUNNING, RunState.EVALUATING) or self.host != socket.gethostname():
+        if self.state.is_terminal or self.host != socket.gethostname():
             return False
         try:
             # A process that began after this was written has merely got the same number.

@@ -2,6 +2,8 @@
 
 experiment.json     the options; what may not change while there are checkpoints is checked against it
 run_state.json      whether the run goes on
+generation.json     who may write checkpoints
+events.jsonl        what happened to the processes of a distributed run
 model.ckpt-N.*      checkpoints
 export/step_N/      SavedModels
 eval/               metrics.jsonl, TensorBoard events
@@ -20,12 +22,13 @@ from estimators import storage
 from estimators.checkpoints import forget_watched, list_checkpoints
 from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
-from estimators.run_state import RunState, read_run_state
+from estimators.generation import GENERATION_FILE
+from estimators.run_state import read_run_state
 
 EXPERIMENT_FILE = "experiment.json"
 # What a run, or TensorFlow on its behalf, writes. Nothing else is ever deleted.
 _OWN_NAMES = re.compile(
-    r"experiment\.json|run_state\.json|events\.jsonl|checkpoint|graph\.pbtxt|model\.ckpt-.*|events\.out\.tfevents\..*"
+    r"experiment\.json|run_state\.json|generation\.json|events\.jsonl|checkpoint|graph\.pbtxt|model\.ckpt-.*|events\.out\.tfevents\..*"
     r"|export|eval|logs|\..*\.partial|checkpoint\.tmp.*"
 )
 _PROOF = re.compile(r"experiment\.json|model\.ckpt-\d+\.index")
@@ -101,7 +104,7 @@ def check_train_dir(options: ExperimentOptions, *, start_new_model: bool) -> Non
 
 def _check_unused(path: str) -> None:
     record = read_run_state(path)
-    if record is None or record.state not in (RunState.RUNNING, RunState.EVALUATING):
+    if record is None or record.state.is_terminal:
         return
     # Of a run on another host it is not known here whether it lives.
     if record.host == socket.gethostname() and record.pid != os.getpid() and not record.is_abandoned:
@@ -140,8 +143,10 @@ def begin(options: ExperimentOptions, *, start_new_model: bool, announce: Callab
     if start_new_model:
         kept = []
         for name in storage.list_dir(options.train_dir):
-            if name == EXPERIMENT_FILE:
-                continue  # replaced below; until then a start that is cut off leaves what is known as a training folder
+            if name in (EXPERIMENT_FILE, GENERATION_FILE):
+                # The one is replaced below; until then a start that is cut off leaves what is known as a training
+                # folder. The other keeps a process of the run that was there from writing into this one.
+                continue
             if _OWN_NAMES.fullmatch(name):
                 storage.delete(os.path.join(options.train_dir, name))
             else:

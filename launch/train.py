@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from cvd_cluster.cluster_options import ClusterOptions
 from cvd_cluster.ray_session import require_absolute_paths
+from cvd_cluster.supervision_options import SupervisionOptions
 from estimators.experiment_options import ExperimentOptions, StartOptions
 from launch.flags import parse_flags, run_command
 
@@ -26,7 +27,10 @@ _PATHS = ("train_dir", "train_data_pattern", "eval_data_pattern", "warm_start_fr
 
 def main() -> None:
     """Flags -> options -> a local or a distributed run."""
-    options, start, cluster = parse_flags("launch.train", __doc__, ExperimentOptions, StartOptions, ClusterOptions)
+    options, start, cluster, supervision = parse_flags(
+        "launch.train", __doc__, ExperimentOptions, StartOptions, ClusterOptions, SupervisionOptions
+    )
+    supervision.check_fits(cluster)
     require_absolute_paths({name: getattr(options, name) for name in _PATHS})
     if cluster.in_this_process:
         from estimators.local_training import train_locally
@@ -40,7 +44,7 @@ def main() -> None:
     else:
         from cvd_cluster.training_job import train_on_cluster
 
-        train_on_cluster(options, cluster, start_new_model=start.start_new_model)
+        train_on_cluster(options, cluster, supervision, start_new_model=start.start_new_model)
 
 
 if __name__ == "__main__":

@@ -146,7 +146,7 @@ class Recorder:
     def checkpoint_saved(self, global_step: int) -> None:
         raise AssertionError(global_step)
 
-    training_finished = checkpoint_saved
+    training_finished = training_stopped = checkpoint_saved
 
 
 def test_the_first_and_the_last_step_are_told_and_between_them_not_more_than_two_a_second(clock: Clock) -> None:
