@@ -13,6 +13,7 @@ import tensorflow as tf
 from estimators import checkpoints, storage
 from estimators.checkpoint_evaluator import CheckpointEvaluator, EvaluationReport, UnreadableCheckpointError
 from estimators.checkpoints import Checkpoint
+from estimators.failed_evaluations import NotEvaluatedError, TwiceTrying
 from estimators.metrics import EvaluationResult
 from estimators.run_state import read_run_state
 
@@ -25,6 +26,7 @@ def evaluate_continuously(
     report: EvaluationReport,
     *,
     run_once: bool = False,
+    keep_going: bool = False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
     """Evaluates each complete checkpoint that is not in `eval/metrics.jsonl` yet, oldest first.
@@ -36,6 +38,7 @@ def evaluate_continuously(
       evaluator: evaluates one checkpoint.
       report: where lines go; by `begin_report`.
       run_once: evaluate the newest checkpoint, if it is not evaluated yet, and end.
+      keep_going: a checkpoint that cannot be evaluated is tried once more, then noted and left out.
       sleep: between two looks.
 
     Returns:
@@ -43,13 +46,16 @@ def evaluate_continuously(
     """
     with tf.Graph().as_default():  # a FileWriter refuses to be made in eager mode
         writer = tf.compat.v1.summary.FileWriter(os.path.join(train_dir, "eval"))
+    if keep_going:
+        evaluator = TwiceTrying(evaluator, train_dir, report.line)
     done = 0
     waiting = False
     while True:
         report.beat()
         # The state first: a checkpoint that comes between the two looks is then seen in the next round.
         record = read_run_state(train_dir)
-        pending = _pending(train_dir, newest_only=run_once)
+        failed = checkpoints.failed_steps(train_dir) if keep_going else set()
+        pending = _pending(train_dir, newest_only=run_once, but=failed)
         for checkpoint in pending[:1]:  # one a round: by the next one another evaluator may have done its part
             done += _evaluate_and_publish(train_dir, checkpoint, evaluator, report.line, writer)
         if run_once or (not pending and record is not None and record.training_ended):
@@ -62,12 +68,12 @@ def evaluate_continuously(
             sleep(_POLL_SECS)
 
 
-def _pending(train_dir: str, *, newest_only: bool) -> list[Checkpoint]:
+def _pending(train_dir: str, *, newest_only: bool, but: set[int]) -> list[Checkpoint]:
     evaluated = checkpoints.evaluated_steps(train_dir)
     complete = checkpoints.list_checkpoints(train_dir)
     candidates = complete[-1:] if newest_only else complete
     # "Newer than the last": after a restore from an older checkpoint the same step is not evaluated twice.
-    return [checkpoint for checkpoint in candidates if checkpoint.step not in evaluated]
+    return [checkpoint for checkpoint in candidates if checkpoint.step not in evaluated | but]
 
 
 def _evaluate_and_publish(
@@ -76,6 +82,8 @@ def _evaluate_and_publish(
     """1 if the checkpoint was evaluated, 0 if it vanished or another evaluator was faster."""
     try:
         result = evaluator.evaluate(checkpoint)
+    except NotEvaluatedError:
+        return 0
     except UnreadableCheckpointError:
         if checkpoint in checkpoints.list_checkpoints(train_dir):
             raise

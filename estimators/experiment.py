@@ -18,6 +18,7 @@ from estimators.exports import exported_steps
 from estimators.generation import check_generation
 from estimators.hooks.agreed_requests import AgreedRequests
 from estimators.hooks.checkpoint_saving import AtMultiples, checkpoint_hook
+from estimators.hooks.last_step import LastStepHook
 from estimators.hooks.progress import ProgressHook
 from estimators.hooks.restored_shapes import RestoredShapesHook
 from estimators.input_fns import NOTHING_LEFT, shard_for_worker, train_input_fn
@@ -139,6 +140,8 @@ class Experiment:
 
     def _hooks(self) -> list[Any]:
         hooks = [RestoredShapesHook(self.options.train_dir), ProgressHook(self.reporter)]
+        if self.plan.strategy == "parameter_server":
+            hooks.append(LastStepHook(self.plan.max_steps, self.plan.num_workers))
         periods = (self.options.save_checkpoints_steps, self.options.export_model_steps)
         timer = AtMultiples(*filter(None, periods))
         if self.is_chief:

@@ -9,12 +9,14 @@ from typing import Literal
 
 from estimators.checkpoints import evaluated_steps, latest_checkpoint, prune
 from estimators.child_process import ChildProcess
-from estimators.errors import InfrastructureError
+from estimators.errors import InfrastructureError, StoppedError
 from estimators.experiment_options import ExperimentOptions
+from estimators.failed_evaluations import check_none_failed
 from estimators.generation import begin_generation
 from estimators.preparation import prepare_run
 from estimators.reporting import ConsoleReporter
 from estimators.run_state import RunState, write_run_state
+from estimators.stop_signals import StopSignals, stop_signals
 from estimators.tensorflow_compat import quiet_tensorflow
 from estimators.train_dir import begin
 
@@ -55,11 +57,17 @@ def train_locally(
     write_run_state(options.train_dir, RunState.RUNNING, plan.max_steps)
     evaluator = _start_evaluator(options) if plan.eval_data else None
     try:
-        with tempfile.TemporaryDirectory(prefix="cvd-") as scratch_dir:
-            Experiment(options, plan, "chief", 0, scratch_dir, ConsoleReporter(), generation).train()
-        if evaluator is not None:
-            write_run_state(options.train_dir, RunState.EVALUATING, plan.max_steps)
-            _finish_evaluation(evaluator, options)
+        with tempfile.TemporaryDirectory(prefix="cvd-") as scratch_dir, stop_signals() as signals:
+            experiment = Experiment(options, plan, "chief", 0, scratch_dir, ConsoleReporter(), generation)
+            signals.when_received(experiment.requests.request_stop)
+            experiment.train()
+            signals.when_received(lambda: _raise_stopped(signals, options))
+            if evaluator is not None:
+                write_run_state(options.train_dir, RunState.EVALUATING, plan.max_steps)
+                _finish_evaluation(evaluator, options)
+    except StoppedError:
+        write_run_state(options.train_dir, RunState.STOPPED, plan.max_steps)
+        raise
     except BaseException:
         write_run_state(options.train_dir, RunState.FAILED, plan.max_steps)
         raise
@@ -67,6 +75,16 @@ def train_locally(
         if evaluator is not None:
             evaluator.kill()
     write_run_state(options.train_dir, RunState.SUCCEEDED, plan.max_steps)
+
+
+def _raise_stopped(signals: StopSignals, options: ExperimentOptions) -> None:
+    raise signals.error(newest_checkpoint(options))
+
+
+def newest_checkpoint(options: ExperimentOptions) -> str:
+    """What is saved, for a message."""
+    latest = latest_checkpoint(options.train_dir)
+    return f"the newest checkpoint is of step {latest.step}" if latest else "no checkpoint yet"
 
 
 def _start_evaluator(options: ExperimentOptions) -> ChildProcess:
@@ -77,6 +95,7 @@ def _start_evaluator(options: ExperimentOptions) -> ChildProcess:
 def _finish_evaluation(evaluator: ChildProcess, options: ExperimentOptions) -> None:
     code = evaluator.wait()
     check_last_evaluated(options, f"the evaluator's process ended with exit code {code}; its error stands above")
+    check_none_failed(options.train_dir)
     prune(options.train_dir, keep=options.keep_checkpoint_max, keep_unevaluated=True)
 
 

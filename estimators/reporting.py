@@ -46,5 +46,5 @@ class ConsoleReporter:
         """Says nothing."""
 
     def training_stopped(self, global_step: int) -> None:
-        """Says where it goes on."""
-        print(f"stopped after step {global_step}; the same command without --start_new_model goes on there", flush=True)
+        """Says so."""
+        print(f"stopped after step {global_step}", flush=True)

@@ -19,7 +19,7 @@ import socket
 from collections.abc import Callable
 
 from estimators import storage
-from estimators.checkpoints import forget_watched, list_checkpoints
+from estimators.checkpoints import forget_evaluator, list_checkpoints
 from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
 from estimators.generation import GENERATION_FILE
@@ -154,5 +154,5 @@ def begin(options: ExperimentOptions, *, start_new_model: bool, announce: Callab
         if kept:
             announce(f"--start_new_model leaves what no run wrote in {options.train_dir}: {', '.join(kept)}")
     storage.make_dirs(options.train_dir)
-    forget_watched(options.train_dir)
+    forget_evaluator(options.train_dir)
     write_experiment(options)

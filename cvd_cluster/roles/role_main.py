@@ -113,7 +113,7 @@ def _evaluate(assignment: RoleAssignment, orders: Orders, reporter: PipeReporter
     orders.next_line()
     from estimators.evaluation_run import run_evaluation
 
-    run_evaluation(assignment.options, line=reporter.line)
+    run_evaluation(assignment.options, line=reporter.line, alive=reporter.alive)
 
 
 def _send_failure(reporter: PipeReporter, error: BaseException) -> None:

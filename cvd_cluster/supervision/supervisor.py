@@ -20,9 +20,8 @@ from cvd_cluster.supervision.run_progress import RunProgress, Stall
 from cvd_cluster.supervision.snapshot import GroupSnapshot
 from cvd_cluster.supervision.transitions import event_of, transitions
 from cvd_cluster.supervision_options import SupervisionOptions
-from estimators.checkpoints import latest_checkpoint
 from estimators.experiment_options import ExperimentOptions
-from estimators.local_training import check_last_evaluated
+from estimators.local_training import check_last_evaluated, newest_checkpoint
 from estimators.run_state import RunState, write_run_state
 from estimators.stop_signals import StopSignals
 from estimators.training_plan import TrainingPlan
@@ -149,7 +148,7 @@ class Supervisor:
         self._sleep(_POLL_SECS)
         if self._signals.received is not None:
             self._events.of_run(EventKind.STOP_REQUESTED, self._signals.received)
-            raise self._signals.error(self._saved())
+            raise self._signals.error(newest_checkpoint(self._options))
         return self._look()
 
     def _training_ended(self, snapshot: GroupSnapshot) -> bool:
@@ -224,13 +223,12 @@ class Supervisor:
         if not verdict.training_is_over(snapshot):
             self._group.request_stop()
             deadline = self._clock() + _SAVING_SECS
-            while not self._workers_ended(self._look()) and self._clock() < deadline:
+            # The others are of no use any more once the chief has saved.
+            while not all(one.phase.is_terminal for one in self._look().of_role("chief")):
+                if self._clock() > deadline:
+                    break
                 self._sleep(_POLL_SECS)
-        raise self._signals.error(self._saved())
-
-    def _saved(self) -> str:
-        latest = latest_checkpoint(self._options.train_dir)
-        return f"the newest checkpoint is of step {latest.step}" if latest else "no checkpoint yet"
+        raise self._signals.error(newest_checkpoint(self._options))
 
     def _steps_of(self, name: str) -> str:
         first = self._progress.first_step_time(name)
