@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 
 import psutil
 
 from cvd_cluster.cluster_options import ClusterOptions
 from cvd_cluster.placement import check_this_machine, placed
-from cvd_cluster.ray_session import ray_session, starts_ray_here
+from cvd_cluster.ray_session import in_ray_job, ray_session, starts_ray_here
 from cvd_cluster.supervision_options import SupervisionOptions
 from cvd_cluster.topology import Task, make_topology
 from estimators import train_dir
@@ -80,6 +81,11 @@ def _run(
     from cvd_cluster.supervision.room import Room
     from cvd_cluster.supervision.supervisor import Supervisor
 
+    if in_ray_job() and not os.environ.get("RAY_JOB_STOP_WAIT_TIME_S"):
+        announce(
+            "`ray job stop` ends this command 3 s after it asked; the roles then save a checkpoint by themselves. With "
+            '--runtime-env-json=\'{"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "30"}}\' at `ray job submit` it waits'
+        )
     write_run_state(options.train_dir, RunState.RUNNING, plan.max_steps)
     end = RunState.FAILED
     try:

@@ -45,12 +45,18 @@ class EvaluatorCare:
         self.given_up: HarnessError | None = None
         """Why it is not started any more."""
 
-    def begin_when_due(self, snapshot: GroupSnapshot, *, training_is_over: bool) -> None:
-        """Once the chief made a step there is a checkpoint to look at, and start-up no longer needs all processors."""
+    def begin_when_due(self, snapshot: GroupSnapshot, *, training_is_over: bool) -> bool:
+        """Once the chief made a step there is a checkpoint to look at, and start-up no longer needs all processors.
+
+        Returns:
+          Whether it begins now.
+        """
         training = any(chief.first_step_time is not None for chief in snapshot.of_role("chief"))
         if not self._begun and (training or training_is_over):
             self._begun = True
             self._group.start_evaluator()
+            return True
+        return False
 
     def look_after(self, snapshot: GroupSnapshot, history: RunHistory, stalls: Sequence[Stall]) -> RunHistory:
         """Starts it again if it must be; the history with that in it."""

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from cvd_cluster.roles.role_status import RoleStatus
 from cvd_cluster.supervision.snapshot import GroupSnapshot
 
+# To import TensorFlow, to build the graph and to fill the first batch on a busy machine.
+_START_SECS = 120.0
+
 
 @dataclass(frozen=True)
 class Stall:
@@ -62,6 +65,11 @@ class RunProgress:
             return dataclasses.replace(seen, steps=status.local_steps, since=now, first_step_time=first)
         return seen
 
+    def begin_clock(self, name: str, now: float) -> None:
+        """Nothing was expected of the role up to now."""
+        if name in self._seen:
+            self._seen[name] = dataclasses.replace(self._seen[name], since=now)
+
     def total_steps(self, name: str) -> int:
         """Steps of all processes that the role had."""
         seen = self._seen[name]
@@ -74,6 +82,8 @@ class RunProgress:
     def stalls(self, snapshot: GroupSnapshot, timeout_secs: float) -> list[Stall]:
         """The roles that should make steps and made none for so long, the likely culprit first.
 
+        A process that has made no step yet has two minutes at least.
+
         A process that is stopped by a signal is one, also a parameter server, which makes no steps of its own; else the
         one whose last step lies back furthest: the others wait for it.
         """
@@ -81,7 +91,8 @@ class RunProgress:
         for task, status in snapshot.statuses.items():
             seen = self._seen[status.name]
             ended = status.phase.is_terminal or status.training_finished or status.pid < 0
-            if not ended and task.role != "ps" and snapshot.time - seen.since > timeout_secs:
+            patience = timeout_secs if seen.steps else max(timeout_secs, _START_SECS)
+            if not ended and task.role != "ps" and snapshot.time - seen.since > patience:
                 late.append(Stall(status.name, snapshot.time - seen.since, status.halted))
         if any(not stall.name.startswith("evaluator") for stall in late):
             late += [

@@ -139,7 +139,9 @@ class Supervisor:
         for event in transitions(self._before, snapshot):
             self._events.record(event)
         self._before = snapshot
-        self._evaluator.begin_when_due(snapshot, training_is_over=verdict.training_is_over(snapshot))
+        if self._evaluator.begin_when_due(snapshot, training_is_over=verdict.training_is_over(snapshot)):
+            for evaluator in snapshot.of_role("evaluator"):
+                self._progress.begin_clock(evaluator.name, snapshot.time)
         self._history = self._evaluator.look_after(snapshot, self._history, self._stalls)
         return snapshot
 

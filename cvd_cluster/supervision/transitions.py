@@ -14,7 +14,8 @@ def transitions(before: GroupSnapshot | None, after: GroupSnapshot) -> list[Even
     for task, status in after.statuses.items():
         old = before.statuses.get(task) if before is not None else None
         for kind, cause in _of_role(old, status):
-            events.append(event_of(kind, status, after.time, cause))
+            first = status.first_step_time if kind is EventKind.FIRST_STEP else None
+            events.append(event_of(kind, status, first or after.time, cause))
     return events
 
 
