@@ -10,7 +10,7 @@ from cvd_cluster.cluster_options import ClusterOptions
 from cvd_cluster.placement import check_this_machine, placed
 from cvd_cluster.ray_session import ray_session, starts_ray_here
 from cvd_cluster.topology import Task, make_topology
-from estimators import train_dir
+from estimators import train_dir, train_dir_lock
 from estimators.checkpoints import awaits_evaluation, prune
 from estimators.experiment_options import ExperimentOptions
 from estimators.preparation import prepare_run
@@ -56,6 +56,7 @@ def train_on_cluster(
     with (
         ray_session(cpus_needed=cpus, gpus_needed=gpus, announce=announce),
         placed(tasks, timeout_secs=cluster.placement_timeout_secs, announce=announce) as group,
+        train_dir_lock.locked(options.train_dir, announce=announce),
     ):
         train_dir.begin(options, start_new_model=start_new_model, announce=announce)
         _run(options, plan, tasks, group, announce)
