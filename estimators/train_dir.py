@@ -7,6 +7,7 @@ model.ckpt-N.*      checkpoints
 export/step_N/      SavedModels
 eval/               metrics.jsonl, TensorBoard events
 logs/               the output of each role, in a distributed run
+torn/               checkpoints that were damaged when a run was continued
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from estimators import storage
 from estimators.checkpoints import forget_watched, list_checkpoints
 from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
+from estimators.torn_checkpoints import TORN_FOLDER, check_sound, set_torn_aside
 from estimators.train_dir_lock import LOCK_FILE, check_free
 
 EXPERIMENT_FILE = "experiment.json"
 # What a run, or TensorFlow on its behalf, writes. Nothing else is ever deleted.
 _OWN_NAMES = re.compile(
     r"experiment\.json|run_state\.json|events\.jsonl|checkpoint|graph\.pbtxt|model\.ckpt-.*|events\.out\.tfevents\..*"
-    r"|export|eval|logs|\..*\.partial|checkpoint\.tmp.*"
+    rf"|export|eval|logs|{TORN_FOLDER}|\..*\.partial|checkpoint\.tmp.*"
 )
 _PROOF = re.compile(r"experiment\.json|model\.ckpt-\d+\.index")
 
@@ -63,7 +65,7 @@ def check_train_dir(options: ExperimentOptions, *, start_new_model: bool) -> Non
 
     Raises:
       UserError: it is a file; a run is at work on it; it is to be emptied but is no training folder; or it holds
-        checkpoints of another model.
+        checkpoints of another model, or none that is sound.
     """
     path = options.train_dir
     names = [name for name in storage.list_dir(path) if name != LOCK_FILE]
@@ -80,6 +82,7 @@ def check_train_dir(options: ExperimentOptions, *, start_new_model: bool) -> Non
                 change="--train_dir to a new folder, or empty this one yourself",
             )
         return
+    check_sound(path)
     if not list_checkpoints(path):
         return
     if not storage.exists(os.path.join(path, EXPERIMENT_FILE)):
@@ -123,7 +126,7 @@ def _check_writable(path: str) -> None:
 
 
 def begin(options: ExperimentOptions, *, start_new_model: bool, announce: Callable[[str], None] = print) -> None:
-    """Makes train_dir ready, once per run: empties it if asked, and stores the options.
+    """Makes train_dir ready, once per run: empties it if asked, sets torn checkpoints aside, and stores the options.
 
     To be called with the folder checked (`check_train_dir`) and locked (train_dir_lock.py).
     """
@@ -140,5 +143,6 @@ def begin(options: ExperimentOptions, *, start_new_model: bool, announce: Callab
         if kept:
             announce(f"--start_new_model leaves what no run wrote in {options.train_dir}: {', '.join(kept)}")
     storage.make_dirs(options.train_dir)
+    set_torn_aside(options.train_dir, announce=announce)
     forget_watched(options.train_dir)
     write_experiment(options)
