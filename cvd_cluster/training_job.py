@@ -15,6 +15,7 @@ from estimators.checkpoints import awaits_evaluation, prune
 from estimators.experiment_options import ExperimentOptions
 from estimators.preparation import prepare_run
 from estimators.run_state import RunState, write_run_state
+from estimators.storage_trouble import storage_trouble_told
 from estimators.training_plan import TrainingPlan
 
 
@@ -57,6 +58,7 @@ def train_on_cluster(
         ray_session(cpus_needed=cpus, gpus_needed=gpus, announce=announce),
         placed(tasks, timeout_secs=cluster.placement_timeout_secs, announce=announce) as group,
         train_dir_lock.locked(options.train_dir, announce=announce),
+        storage_trouble_told(options.train_dir),
     ):
         train_dir.begin(options, start_new_model=start_new_model, announce=announce)
         _run(options, plan, tasks, group, announce)

@@ -17,6 +17,7 @@ from estimators.experiment_options import ExperimentOptions
 from estimators.preparation import prepare_run
 from estimators.reporting import ConsoleReporter
 from estimators.run_state import RunState, write_run_state
+from estimators.storage_trouble import storage_trouble_told
 from estimators.tensorflow_compat import quiet_tensorflow
 from estimators.train_dir import begin
 from estimators.training_plan import TrainingPlan
@@ -56,7 +57,7 @@ def train_locally(
     def train(scratch_dir: str) -> None:
         Experiment(options, plan, "chief", 0, scratch_dir, ConsoleReporter()).train()
 
-    with train_dir_lock.locked(options.train_dir):
+    with train_dir_lock.locked(options.train_dir), storage_trouble_told(options.train_dir):
         begin(options, start_new_model=start_new_model)
         _run(options, plan, train)
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 
 from estimators import storage
 from estimators.process_identity import ProcessIdentity, this_process
-from estimators.train_dir_lock import read_holder
+from estimators.train_dir_lock import read_holder, was_lost
 
 
 class RunState(enum.Enum):
@@ -60,11 +60,10 @@ def _path(train_dir: str) -> str:
 
 
 def write_run_state(train_dir: str, state: RunState, max_steps: int) -> None:
-    """Records the state, with this process as the run's; nothing if another run has the train_dir by now."""
-    this, holder = this_process(), read_holder(train_dir)
-    if holder is not None and holder.process != this and holder.lives():
+    """Records the state, with this process as the run's; nothing if this process lost the train_dir to another run."""
+    if was_lost(train_dir):
         return
-    values = {"state": state.value, "max_steps": max_steps, "process": asdict(this), "time": time.time()}
+    values = {"state": state.value, "max_steps": max_steps, "process": asdict(this_process()), "time": time.time()}
     storage.write_text(_path(train_dir), json.dumps(values) + "\n")
 
 

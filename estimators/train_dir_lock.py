@@ -35,6 +35,10 @@ _SETTLE_SECS = 0.5
 _FAILED_BEATS = 3
 
 
+# Folders that this process had and lost.
+_lost_here: set[str] = set()
+
+
 @dataclass(frozen=True)
 class Holder:
     """Who has a train_dir.
@@ -76,6 +80,11 @@ def read_holder(train_dir: str) -> Holder | None:
         return Holder(ProcessIdentity("an unknown host", "", 0, 0.0), 0.0, "", storage.modified_ns(path) / 1e9)
 
 
+def was_lost(train_dir: str) -> bool:
+    """True if this process had `train_dir` and another run has it now, or nobody can reach it."""
+    return train_dir in _lost_here
+
+
 def check_free(train_dir: str) -> None:
     """Refuses a train_dir that a living process of this machine has; costs nothing and writes nothing.
 
@@ -111,6 +120,7 @@ def locked(
         stood still too long.
     """
     lock = _Lock(train_dir, beat_secs)
+    _lost_here.discard(train_dir)
     try:
         storage.make_dirs(train_dir)
         lock.take(announce, silent_secs)
@@ -203,6 +213,7 @@ class _Lock:
     def _lose(self, error: HarnessError) -> None:
         if not self._ended.is_set():
             self.lost = error
+            _lost_here.add(self._train_dir)
             if self._interrupts:
                 # As Ctrl-C does; `_thread.interrupt_main` would leave it asleep in a system call.
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)

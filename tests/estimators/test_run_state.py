@@ -13,15 +13,6 @@ import pytest
 from estimators.run_state import RunRecord, RunState, read_run_state, write_run_state
 from estimators.train_dir_lock import locked
 
-ROOT = Path(__file__).parents[2]
-PROGRAM_THAT_LOCKS = """
-import sys
-from estimators.train_dir_lock import locked
-with locked(sys.argv[1]):
-    print("locked", flush=True)
-    input()
-"""
-
 
 def test_before_a_run_begins_there_is_no_state(tmp_path: Path) -> None:
     assert read_run_state(str(tmp_path)) is None
@@ -83,22 +74,6 @@ def test_a_run_that_ended_is_not_abandoned(tmp_path: Path) -> None:
         write_run_state(str(tmp_path), state, 40)
         record = read_run_state(str(tmp_path))
         assert record is not None and not record.is_abandoned
-
-
-def test_a_state_is_not_written_over_that_of_a_run_that_took_the_folder_over(tmp_path: Path) -> None:
-    other = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM_THAT_LOCKS, str(tmp_path)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert other.stdout is not None and other.stdout.readline() == "locked\n"
-        write_run_state(str(tmp_path), RunState.FAILED, 40)
-        assert read_run_state(str(tmp_path)) is None
-    finally:
-        other.communicate("\n", timeout=60)
 
 
 def test_only_a_running_run_makes_more_checkpoints() -> None:

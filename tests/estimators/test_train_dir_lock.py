@@ -19,6 +19,7 @@ import pytest
 
 from estimators import storage
 from estimators.errors import HarnessError, InfrastructureError, UserError
+from estimators.run_state import RunState, read_run_state, write_run_state
 from estimators.train_dir_lock import LOCK_FILE, check_free, locked, read_holder
 
 ROOT = Path(__file__).parents[2]
@@ -196,6 +197,8 @@ def test_a_run_that_stood_still_and_was_replaced_ends_and_leaves_the_lock_to_the
     assert "took over --train_dir" in error.summary
     holder = read_holder(str(tmp_path))
     assert holder is not None and holder.token == "another"
+    write_run_state(str(tmp_path), RunState.FAILED, 40)
+    assert read_run_state(str(tmp_path)) is None, "its end is not taken for the end of the other"
 
 
 def test_a_lock_that_somebody_deleted_is_written_again(tmp_path: Path) -> None:
