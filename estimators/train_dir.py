@@ -28,7 +28,7 @@ EXPERIMENT_FILE = "experiment.json"
 # What a run, or TensorFlow on its behalf, writes. Nothing else is ever deleted.
 _OWN_NAMES = re.compile(
     r"experiment\.json|run_state\.json|events\.jsonl|checkpoint|graph\.pbtxt|model\.ckpt-.*|events\.out\.tfevents\..*"
-    rf"|export|eval|logs|{TORN_FOLDER}|\..*\.partial|checkpoint\.tmp.*"
+    rf"|export|eval|logs|{TORN_FOLDER}|\.preflight-.*|\..*\.partial|checkpoint\.tmp.*"
 )
 _PROOF = re.compile(r"experiment\.json|model\.ckpt-\d+\.index")
 
