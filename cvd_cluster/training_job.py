@@ -10,11 +10,12 @@ from cvd_cluster.cluster_options import ClusterOptions
 from cvd_cluster.placement import check_this_machine, placed
 from cvd_cluster.ray_session import ray_session, starts_ray_here
 from cvd_cluster.topology import Task, make_topology
-from estimators import train_dir
+from estimators import train_dir, train_dir_lock
 from estimators.checkpoints import awaits_evaluation, prune
 from estimators.experiment_options import ExperimentOptions
 from estimators.preparation import prepare_run
 from estimators.run_state import RunState, write_run_state
+from estimators.storage_trouble import storage_trouble_told
 from estimators.training_plan import TrainingPlan
 
 
@@ -56,6 +57,8 @@ def train_on_cluster(
     with (
         ray_session(cpus_needed=cpus, gpus_needed=gpus, announce=announce),
         placed(tasks, timeout_secs=cluster.placement_timeout_secs, announce=announce) as group,
+        train_dir_lock.locked(options.train_dir, announce=announce),
+        storage_trouble_told(options.train_dir),
     ):
         train_dir.begin(options, start_new_model=start_new_model, announce=announce)
         _run(options, plan, tasks, group, announce)

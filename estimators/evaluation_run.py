@@ -12,6 +12,7 @@ from estimators.data_check import DataFiles, check_data
 from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
 from estimators.options import Options, option
+from estimators.storage_trouble import storage_trouble_told
 from estimators.tensorflow_compat import quiet_tensorflow
 from estimators.train_dir import EXPERIMENT_FILE, read_experiment
 
@@ -136,9 +137,10 @@ def _evaluate(prepared: PreparedEvaluation, *, line: Callable[[str], None], batc
     from estimators.continuous_evaluation import evaluate_continuously
     from estimators.local_evaluator import LocalEvaluator
 
-    report = begin_report(prepared.options.train_dir, line)
-    evaluator = LocalEvaluator(prepared.options, prepared.data, batch_size=batch_size, report=report)
-    return evaluate_continuously(prepared.options.train_dir, evaluator, report, run_once=run_once)
+    with storage_trouble_told(prepared.options.train_dir):
+        report = begin_report(prepared.options.train_dir, line)
+        evaluator = LocalEvaluator(prepared.options, prepared.data, batch_size=batch_size, report=report)
+        return evaluate_continuously(prepared.options.train_dir, evaluator, report, run_once=run_once)
 
 
 def _check_model(evaluation: EvaluationOptions, run: ExperimentOptions) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from typing import Literal
 
+from estimators import train_dir_lock
 from estimators.checkpoints import evaluated_steps, latest_checkpoint, prune
 from estimators.child_process import ChildProcess
 from estimators.errors import InfrastructureError
@@ -14,8 +17,10 @@ from estimators.experiment_options import ExperimentOptions
 from estimators.preparation import prepare_run
 from estimators.reporting import ConsoleReporter
 from estimators.run_state import RunState, write_run_state
+from estimators.storage_trouble import storage_trouble_told
 from estimators.tensorflow_compat import quiet_tensorflow
 from estimators.train_dir import begin
+from estimators.training_plan import TrainingPlan
 
 
 def train_locally(
@@ -49,17 +54,26 @@ def train_locally(
     quiet_tensorflow()
     from estimators.experiment import Experiment
 
-    begin(options, start_new_model=start_new_model)
+    def train(scratch_dir: str) -> None:
+        Experiment(options, plan, "chief", 0, scratch_dir, ConsoleReporter()).train()
+
+    with train_dir_lock.locked(options.train_dir), storage_trouble_told(options.train_dir):
+        begin(options, start_new_model=start_new_model)
+        _run(options, plan, train)
+
+
+def _run(options: ExperimentOptions, plan: TrainingPlan, train: Callable[[str], None]) -> None:
     write_run_state(options.train_dir, RunState.RUNNING, plan.max_steps)
     evaluator = _start_evaluator(options) if plan.eval_data else None
     try:
         with tempfile.TemporaryDirectory(prefix="cvd-") as scratch_dir:
-            Experiment(options, plan, "chief", 0, scratch_dir, ConsoleReporter()).train()
+            train(scratch_dir)
         if evaluator is not None:
             write_run_state(options.train_dir, RunState.EVALUATING, plan.max_steps)
             _finish_evaluation(evaluator, options)
     except BaseException:
-        write_run_state(options.train_dir, RunState.FAILED, plan.max_steps)
+        with contextlib.suppress(Exception):  # a disk that is full or gone must not hide the error that says so
+            write_run_state(options.train_dir, RunState.FAILED, plan.max_steps)
         raise
     finally:
         if evaluator is not None:
