@@ -189,9 +189,13 @@ def test_a_second_run_on_a_train_dir_is_refused_and_one_whose_command_was_killed
         assert any(line.startswith("training step 10 ") for line in first.stdout)
         second = run_command("launch.train", *flags, "--start_new_model")
         assert second.code == 2 and f"process {first.pid} " in second.output, second.output
+        status = run_command("launch.status", f"--train_dir={train_dir}")
+        assert status.code == 0 and f"RUNNING: process {first.pid} on" in status.output, status.output
+        assert re.search(r"^step +\d+ of 100000 ", status.output, re.M), status.output
         first.kill()
         assert Finished(0, "", mark).left_behind() == []
     assert json.loads((train_dir / "run_state.json").read_text())["state"] == "RUNNING"
+    assert "KILLED: " in run_command("launch.status", f"--train_dir={train_dir}").output
 
     # The evaluation does not wait for ever for a run that is gone, and the same command goes on.
     rest = run_command("launch.eval", f"--train_dir={train_dir}", f"--eval_data_pattern={data}/validation/*")
