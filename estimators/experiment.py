@@ -19,7 +19,7 @@ from estimators.hooks.agreed_requests import AgreedRequests
 from estimators.hooks.checkpoint_saving import AtMultiples, checkpoint_hook
 from estimators.hooks.progress import ProgressHook
 from estimators.hooks.restored_shapes import RestoredShapesHook
-from estimators.input_fns import NOTHING_LEFT, shard_for_worker, train_input_fn
+from estimators.input_fns import NOTHING_LEFT, train_input_fn
 from estimators.mirrored_replicas import mirrored_strategy, session_config
 from estimators.model_fn import StepReportSettings, make_model_fn
 from estimators.reporting import Reporter
@@ -27,6 +27,7 @@ from estimators.skipped_records import SkippedRecords
 from estimators.storage_trouble import storage_trouble_told
 from estimators.tensorflow_compat import reason_of, shorten_readiness_poll
 from estimators.training_plan import Role, TrainingPlan
+from estimators.worker_shards import shard_for_worker
 
 
 @dataclass(frozen=True)

@@ -42,15 +42,7 @@ def train_locally(
       HarnessError: with a message for people.
     """
 
-    def count() -> int:
-        if strategy == "local":
-            return 1
-        quiet_tensorflow()
-        from estimators.mirrored_replicas import count_replicas
-
-        return count_replicas(num_replicas)
-
-    plan = prepare_run(options, strategy=strategy, count_replicas=count, start_new_model=start_new_model)
+    plan = plan_locally(options, strategy=strategy, num_replicas=num_replicas, start_new_model=start_new_model)
     quiet_tensorflow()
     from estimators.experiment import Experiment
 
@@ -60,6 +52,29 @@ def train_locally(
     with train_dir_lock.locked(options.train_dir), storage_trouble_told(options.train_dir):
         begin(options, start_new_model=start_new_model)
         _run(options, plan, train)
+
+
+def plan_locally(
+    options: ExperimentOptions,
+    *,
+    strategy: Literal["local", "mirrored"],
+    num_replicas: int | None,
+    start_new_model: bool,
+    announce: Callable[[str], None] = print,
+) -> TrainingPlan:
+    """Checks and plans a run in this process; writes nothing. See `train_locally` and `prepare_run`."""
+
+    def count() -> int:
+        if strategy == "local":
+            return 1
+        quiet_tensorflow()
+        from estimators.mirrored_replicas import count_replicas
+
+        return count_replicas(num_replicas)
+
+    return prepare_run(
+        options, strategy=strategy, count_replicas=count, start_new_model=start_new_model, announce=announce
+    )
 
 
 def _run(options: ExperimentOptions, plan: TrainingPlan, train: Callable[[str], None]) -> None:

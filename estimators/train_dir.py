@@ -3,6 +3,7 @@
 experiment.json     the options; what may not change while there are checkpoints is checked against it
 run_state.json      whether the run goes on
 run_lock.json       which process has the folder, while one has it
+progress.json       step, speed and metrics that the chief reported last
 model.ckpt-N.*      checkpoints
 export/step_N/      SavedModels
 eval/               metrics.jsonl, TensorBoard events
@@ -27,8 +28,8 @@ from estimators.train_dir_lock import LOCK_FILE, check_free
 EXPERIMENT_FILE = "experiment.json"
 # What a run, or TensorFlow on its behalf, writes. Nothing else is ever deleted.
 _OWN_NAMES = re.compile(
-    r"experiment\.json|run_state\.json|events\.jsonl|checkpoint|graph\.pbtxt|model\.ckpt-.*|events\.out\.tfevents\..*"
-    rf"|export|eval|logs|{TORN_FOLDER}|\..*\.partial|checkpoint\.tmp.*"
+    r"experiment\.json|run_state\.json|progress\.json|events\.jsonl|checkpoint|graph\.pbtxt|model\.ckpt-.*|events\.out\.tfevents\..*"
+    rf"|export|eval|logs|{TORN_FOLDER}|\.preflight-.*|\..*\.partial|checkpoint\.tmp.*"
 )
 _PROOF = re.compile(r"experiment\.json|model\.ckpt-\d+\.index")
 
