@@ -12,6 +12,7 @@ import threading
 from typing import IO, Any
 
 from cvd_cluster.ports import PortLease
+from cvd_cluster.roles.log_mirror import mirror_of
 from cvd_cluster.roles.role_assignment import RoleAssignment
 from cvd_cluster.roles.role_status import RoleFailure, RolePhase, RoleStatus
 from cvd_cluster.topology import Task
@@ -38,6 +39,7 @@ class RoleActor:
         self._lease = PortLease()
         self._scratch_dir = tempfile.mkdtemp(prefix=f"cvd-{task.name}-")
         self._log = _open_log(options.train_dir, task.name, self._scratch_dir)
+        self._log_mirror = mirror_of(self._log, options.train_dir)
         self._lock = threading.Lock()
         self._lines: list[str] = []
         self._progress = (-1, 0)
@@ -87,6 +89,8 @@ class RoleActor:
         """Ends the process and all it started, and removes its scratch folder."""
         self._process.kill()
         self._log.close()
+        if self._log_mirror is not None:
+            self._log_mirror.end()
         self._lease.release()
         shutil.rmtree(self._scratch_dir, ignore_errors=True)
 
