@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,15 +46,23 @@ def first_that_does_not_fit(tasks: Sequence[Task], nodes: Sequence[NodeCapacity]
     return None
 
 
-def _infeasible(tasks: Sequence[Task], stuck: Task, nodes: Sequence[NodeCapacity], waited: float) -> InfeasibleError:
+def _infeasible(
+    tasks: Sequence[Task],
+    stuck: Task,
+    nodes: Sequence[NodeCapacity],
+    waited: float,
+    *,
+    offered: str = "node(s)",
+) -> InfeasibleError:
     cpus, gpus = sum(task.cpus for task in tasks), sum(task.gpus for task in tasks)
-    offered = ", ".join(f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in nodes) or "no node at all"
+    alike = Counter(f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in nodes)
+    each = ", ".join(text + (f" ({n} of these)" if n > 1 else "") for text, n in alike.items()) or "no node at all"
     roles = ", ".join(f"{task.name} ({task.cpus:g} CPUs, {task.gpus} GPUs)" for task in tasks)
     after = f" after {waited:.0f} s" if waited else ""
     return InfeasibleError(
         "The cluster cannot hold this run",
         asked=f"{cpus:g} CPUs and {gpus} GPUs in all: {roles}",
-        found=f"{len(nodes)} node(s){after}, with {offered}; no room for {stuck.name}",
+        found=f"{len(nodes)} {offered}{after}, with {each}; no room for {stuck.name}",
         change="--num_workers, --gpus_per_worker or --cpus_per_worker; or larger or more nodes, with "
         "--placement_timeout_secs if they come up on demand",
     )
@@ -99,6 +108,20 @@ def bundles_for(tasks: Sequence[Task]) -> list[dict[str, float]]:
     return [{"CPU": task.cpus, **({"GPU": task.gpus} if task.gpus else {})} for task in tasks]
 
 
+def _nodes_that_may_come(most: int) -> list[NodeCapacity] | None:
+    """What an autoscaler's node types can offer in all, running or not, `most` of each; None without an autoscaler."""
+    from ray._private.state import state
+
+    config = state.get_cluster_config()
+    if config is None or not config.node_group_configs:
+        return None
+    return [
+        NodeCapacity(group.resources.get("CPU", 0), group.resources.get("GPU", 0))
+        for group in config.node_group_configs
+        for _ in range(most if group.max_count < 0 else min(most, group.max_count))
+    ]
+
+
 @contextlib.contextmanager
 def placed(tasks: Sequence[Task], *, timeout_secs: float, announce: Callable[[str], None]) -> Iterator[Any]:
     """A placement group with one bundle a task, in the order of the tasks; removed at the end.
@@ -118,13 +141,21 @@ def placed(tasks: Sequence[Task], *, timeout_secs: float, announce: Callable[[st
 
     begun = time.monotonic()
     stuck = first_that_does_not_fit(tasks, _nodes())
-    if stuck is not None and not timeout_secs:
-        raise _infeasible(tasks, stuck, _nodes(), 0)
+    if stuck is not None:
+        possible = _nodes_that_may_come(len(tasks))
+        never = first_that_does_not_fit(tasks, possible) if possible is not None else None
+        if never is not None and possible is not None:
+            raise _infeasible(tasks, never, possible, 0, offered="node(s) at most, by the cluster's node types")
+        if not timeout_secs:
+            raise _infeasible(tasks, stuck, _nodes(), 0)
     # Asked for even if there is no room yet: this demand is what an autoscaler answers.
     group = placement_group(bundles_for(tasks), strategy="PACK")
     try:
         if stuck is not None:
-            announce(f"no room for {stuck.name} yet; waiting up to {timeout_secs:g} s for nodes")
+            announce(
+                f"no room for {stuck.name} ({stuck.cpus:g} CPUs, {stuck.gpus} GPUs) on the {len(_nodes())} nodes there "
+                f"are; waiting up to {timeout_secs:g} s for more"
+            )
         said_busy = False
         while not group.wait(timeout_seconds=_POLL_SECS):
             waited = time.monotonic() - begun

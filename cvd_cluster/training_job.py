@@ -7,18 +7,18 @@ from collections.abc import Callable, Sequence
 
 import psutil
 
+from cvd_cluster.checked_run import checked_run
 from cvd_cluster.cluster_options import ClusterOptions
-from cvd_cluster.placement import check_this_machine, placed
-from cvd_cluster.ray_session import in_ray_job, ray_session, starts_ray_here
+from cvd_cluster.ray_session import in_ray_job
 from cvd_cluster.supervision_options import SupervisionOptions
-from cvd_cluster.topology import Task, make_topology
-from estimators import train_dir
+from cvd_cluster.topology import Task
+from estimators import train_dir, train_dir_lock
 from estimators.checkpoints import awaits_evaluation, prune
 from estimators.errors import StoppedError
 from estimators.experiment_options import ExperimentOptions
-from estimators.preparation import prepare_run
 from estimators.run_state import RunState, write_run_state
 from estimators.stop_signals import stop_signals
+from estimators.storage_trouble import storage_trouble_told
 from estimators.training_plan import TrainingPlan
 
 
@@ -46,25 +46,13 @@ def train_on_cluster(
     Raises:
       HarnessError: with a message for people.
     """
-    plan = prepare_run(
-        options,
-        strategy=cluster.strategy,  # type: ignore[arg-type]
-        num_workers=cluster.num_workers,
-        # TensorFlow makes a replica of every GPU that a worker sees, if the strategy is synchronous.
-        count_replicas=lambda: max(1, cluster.gpus_per_worker),
-        start_new_model=start_new_model,
-        announce=announce,
-    )
-    tasks = make_topology(cluster, with_evaluator=plan.eval_data is not None)
-    if starts_ray_here():
-        check_this_machine(tasks)
-    cpus, gpus = sum(task.cpus for task in tasks), sum(task.gpus for task in tasks)
     with (
-        ray_session(cpus_needed=cpus, gpus_needed=gpus, announce=announce),
-        placed(tasks, timeout_secs=cluster.placement_timeout_secs, announce=announce) as group,
+        checked_run(options, cluster, start_new_model=start_new_model, announce=announce) as run,
+        train_dir_lock.locked(options.train_dir, announce=announce),
+        storage_trouble_told(options.train_dir),
     ):
         train_dir.begin(options, start_new_model=start_new_model, announce=announce)
-        _run(options, plan, tasks, cluster, supervision, group, announce)
+        _run(options, run.plan, run.tasks, cluster, supervision, run.group, announce)
 
 
 def _run(

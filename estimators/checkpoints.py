@@ -14,6 +14,7 @@ from estimators import storage
 
 _INDEX = re.compile(r"model\.ckpt-(\d+)\.index")
 _SHARD = re.compile(r"model\.ckpt-(\d+)\.data-\d{5}-of-(\d{5})")
+_OF_CHECKPOINT = re.compile(r"model\.ckpt-(\d+)[._]")
 # The magic number of TensorFlow's tables (core/lib/io/format.h), little endian.
 _END_OF_INDEX = bytes.fromhex("57fb808b247547db")
 # An evaluator outside the run says every few seconds that it is there; see `mark_watched`.
@@ -162,3 +163,17 @@ def prune(train_dir: str, *, keep: int, keep_unevaluated: bool) -> list[int]:
         for path in storage.glob(checkpoint.prefix + ".*"):
             storage.delete(path)
     return [checkpoint.step for checkpoint in gone]
+
+
+def delete_half_saved(train_dir: str) -> None:
+    """Deletes what a save that failed on a full disk has left; for the process that saves.
+
+    Only what is newer than the newest complete checkpoint goes: a checkpoint that was complete is never touched.
+    """
+    newest = latest_checkpoint(train_dir)
+    for name in storage.list_dir(train_dir):
+        match = _OF_CHECKPOINT.match(name)
+        is_newer = match and (newest is None or int(match[1]) > newest.step)
+        if is_newer or name.startswith("checkpoint.tmp"):
+            with contextlib.suppress(OSError):
+                storage.delete(os.path.join(train_dir, name))

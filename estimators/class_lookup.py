@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from estimators.errors import UserError
+from estimators.user_code import user_errors_told
 
 _HOME_OF = {"model": "estimators.cvd_models", "label_loss": "estimators.losses"}
 _BASE_OF = {"model": "estimators.models:BaseModel", "label_loss": "estimators.losses:BaseLoss"}
@@ -79,7 +80,8 @@ def load_class(flag: str, name: str) -> Any:
     """
     check_name(flag, name)
     module_name, _, class_name = name.rpartition(":")
-    module = importlib.import_module(module_name or _HOME_OF[flag])
+    with user_errors_told(f"The module of --{flag} cannot be imported", asked=f"--{flag}={name}"):
+        module = importlib.import_module(module_name or _HOME_OF[flag])
     found = getattr(module, class_name, None)
     base_module, base_name = _BASE_OF[flag].split(":")
     base = getattr(importlib.import_module(base_module), base_name)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any
 
 import tensorflow as tf
 
 from estimators import checkpoints, storage
 from estimators.checkpoint_evaluator import CheckpointEvaluator, EvaluationReport, UnreadableCheckpointError
+from estimators.checkpoint_soundness import flaw_of
 from estimators.checkpoints import Checkpoint
 from estimators.failed_evaluations import NotEvaluatedError, TwiceTrying
 from estimators.metrics import EvaluationResult
 from estimators.run_state import read_run_state
+from estimators.torn_checkpoints import check_sound
 
 _POLL_SECS = 1.0
 
@@ -43,9 +45,13 @@ def evaluate_continuously(
 
     Returns:
       How many checkpoints were evaluated.
+
+    Raises:
+      UserError: the run has ended, and none of its checkpoints is sound.
     """
     with tf.Graph().as_default():  # a FileWriter refuses to be made in eager mode
         writer = tf.compat.v1.summary.FileWriter(os.path.join(train_dir, "eval"))
+    torn = _torn_already(train_dir, report.line)
     if keep_going:
         evaluator = TwiceTrying(evaluator, train_dir, report.line)
     done = 0
@@ -55,11 +61,13 @@ def evaluate_continuously(
         # The state first: a checkpoint that comes between the two looks is then seen in the next round.
         record = read_run_state(train_dir)
         failed = checkpoints.failed_steps(train_dir) if keep_going else set()
-        pending = _pending(train_dir, newest_only=run_once, but=failed)
+        pending = _pending(train_dir, torn | failed, newest_only=run_once)
         for checkpoint in pending[:1]:  # one a round: by the next one another evaluator may have done its part
-            done += _evaluate_and_publish(train_dir, checkpoint, evaluator, report.line, writer)
-        if run_once or (not pending and record is not None and record.training_ended):
-            _say_end(train_dir, record is not None and record.training_ended, done, report.line)
+            done += _evaluate_and_publish(train_dir, checkpoint, evaluator, report.line, writer, torn)
+        training_ended = record is not None and record.training_ended
+        passed_over = any(checkpoint.step in torn for checkpoint in pending)
+        if (run_once and not passed_over) or (not pending and training_ended):
+            _say_end(train_dir, training_ended, done, report.line)
             return done
         if not pending:
             if not waiting and not done:
@@ -68,26 +76,51 @@ def evaluate_continuously(
             sleep(_POLL_SECS)
 
 
-def _pending(train_dir: str, *, newest_only: bool, but: set[int]) -> list[Checkpoint]:
+def _torn_already(train_dir: str, line: Callable[[str], None]) -> set[int]:
+    """Steps whose checkpoints are torn; while a run is at work, what it is writing would look like that.
+
+    Raises:
+      UserError: there are checkpoints, and none is sound.
+    """
+    record = read_run_state(train_dir)
+    if record is not None and not record.training_ended:
+        return set()
+    found = check_sound(train_dir)
+    for step, flaw in found.flaws.items():
+        line(f"the checkpoint of step {step} is torn, so it is not evaluated: {flaw}")
+    return set(found.flaws)
+
+
+def _pending(train_dir: str, torn: Set[int], *, newest_only: bool) -> list[Checkpoint]:
     evaluated = checkpoints.evaluated_steps(train_dir)
-    complete = checkpoints.list_checkpoints(train_dir)
+    complete = [checkpoint for checkpoint in checkpoints.list_checkpoints(train_dir) if checkpoint.step not in torn]
     candidates = complete[-1:] if newest_only else complete
     # "Newer than the last": after a restore from an older checkpoint the same step is not evaluated twice.
-    return [checkpoint for checkpoint in candidates if checkpoint.step not in evaluated | but]
+    return [checkpoint for checkpoint in candidates if checkpoint.step not in evaluated]
 
 
 def _evaluate_and_publish(
-    train_dir: str, checkpoint: Checkpoint, evaluator: CheckpointEvaluator, line: Callable[[str], None], writer: Any
+    train_dir: str,
+    checkpoint: Checkpoint,
+    evaluator: CheckpointEvaluator,
+    line: Callable[[str], None],
+    writer: Any,
+    torn: set[int],
 ) -> int:
-    """1 if the checkpoint was evaluated, 0 if it vanished or another evaluator was faster."""
+    """1 if the checkpoint was evaluated, 0 if it vanished, is torn (and goes into `torn`) or another was faster."""
     try:
         result = evaluator.evaluate(checkpoint)
     except NotEvaluatedError:
         return 0
     except UnreadableCheckpointError:
-        if checkpoint in checkpoints.list_checkpoints(train_dir):
+        flaw = flaw_of(checkpoint.prefix)
+        if checkpoint not in checkpoints.list_checkpoints(train_dir):
+            line(f"the checkpoint of step {checkpoint.step} was deleted before it could be evaluated")
+            return 0
+        if flaw is None:
             raise
-        line(f"the checkpoint of step {checkpoint.step} was deleted before it could be evaluated")
+        line(f"the checkpoint of step {checkpoint.step} is torn, so it is not evaluated: {flaw}")
+        torn.add(checkpoint.step)
         return 0
     if checkpoint.step in checkpoints.evaluated_steps(train_dir):
         return 0

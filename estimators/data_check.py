@@ -119,8 +119,26 @@ class _BadRecord(Exception):
         return DataError("A record cannot be used", found=str(self), change=change)
 
 
-def _how_to_go_on(flag: str) -> str:
-    return f"mend or remove that record, leave its file out of --{flag}, or leave bad records out: --on_bad_record=skip"
+def _how_to_go_on(flag: str, other: str = "--on_bad_record=skip") -> str:
+    return f"mend or remove that record, leave its file out of --{flag}, or leave bad records out: {other}"
+
+
+def check_first_record(path: str, *, flag: str, num_classes: int | None, other_policies: str) -> None:
+    """Tries the first record of a file, if it has one.
+
+    Args:
+      path: the file.
+      flag: the flag it came from, for the message.
+      num_classes: see `check_data`.
+      other_policies: flag and value that let bad records be left out.
+
+    Raises:
+      DataError: it is no TFRecord file, or the record lacks something.
+    """
+    try:
+        _try_first_record(path, num_classes)
+    except _BadRecord as bad:
+        raise bad.as_error(change=_how_to_go_on(flag, other_policies)) from None
 
 
 def _try_first_record(path: str, num_classes: int | None) -> None:

@@ -4,7 +4,7 @@
     ├── UserError                   2  what was asked cannot be done as asked: a flag, a class, a folder
     │   ├── DataError               2  a data file or a record in it is damaged or is not what it should be
     │   └── InfeasibleError         4  the machine or the cluster can never hold what was asked
-    ├── InfrastructureError         3  a process, a node or Ray failed, and restarting is over
+    ├── InfrastructureError         3  a process, a node, a disk or Ray failed, and restarting is over
     └── StoppedError              143  SIGTERM asked for the end
         └── InterruptedRunError   130  Ctrl-C did
 
@@ -61,7 +61,7 @@ class InfeasibleError(UserError):
 
 
 class InfrastructureError(HarnessError):
-    """A process, a node or Ray failed, and nothing is left to try."""
+    """A process, a node, a disk or Ray failed, and nothing is left to try."""
 
     exit_code = 3
 

@@ -13,10 +13,11 @@ from estimators.checkpoint_evaluator import UnreadableCheckpointError
 from estimators.checkpoints import Checkpoint
 from estimators.data_check import DataFiles, find_bad_record
 from estimators.experiment_options import ExperimentOptions
-from estimators.input_fns import WorkerShard, eval_input_fn
+from estimators.input_fns import eval_input_fn
 from estimators.model_fn import make_model_fn
 from estimators.skipped_records import SkippedRecords
 from estimators.tensorflow_compat import reason_of
+from estimators.worker_shards import WorkerShard
 
 
 class EvaluatedBatch(NamedTuple):

@@ -13,6 +13,7 @@ from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
 from estimators.failed_evaluations import check_none_failed
 from estimators.options import Options, option
+from estimators.storage_trouble import storage_trouble_told
 from estimators.tensorflow_compat import quiet_tensorflow
 from estimators.train_dir import EXPERIMENT_FILE, read_experiment
 
@@ -158,10 +159,10 @@ def _evaluate(
     from estimators.continuous_evaluation import evaluate_continuously
     from estimators.local_evaluator import LocalEvaluator
 
-    evaluator = LocalEvaluator(prepared.options, prepared.data, batch_size=batch_size, report=report)
-    return evaluate_continuously(
-        prepared.options.train_dir, evaluator, report, run_once=run_once, keep_going=keep_going
-    )
+    with storage_trouble_told(prepared.options.train_dir):
+        evaluator = LocalEvaluator(prepared.options, prepared.data, batch_size=batch_size, report=report)
+        train_dir = prepared.options.train_dir
+        return evaluate_continuously(train_dir, evaluator, report, run_once=run_once, keep_going=keep_going)
 
 
 def _check_model(evaluation: EvaluationOptions, run: ExperimentOptions) -> None:

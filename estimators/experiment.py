@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from estimators import data_check
-from estimators.checkpoints import Checkpoint, awaits_evaluation, latest_checkpoint, prune
+from estimators.checkpoints import Checkpoint, awaits_evaluation, delete_half_saved, latest_checkpoint, prune
 from estimators.errors import DataError, HarnessError, UserError
 from estimators.experiment_options import ExperimentOptions
 from estimators.exporter import export_checkpoint
@@ -21,14 +21,16 @@ from estimators.hooks.checkpoint_saving import AtMultiples, checkpoint_hook
 from estimators.hooks.last_step import LastStepHook
 from estimators.hooks.progress import ProgressHook
 from estimators.hooks.restored_shapes import RestoredShapesHook
-from estimators.input_fns import NOTHING_LEFT, shard_for_worker, train_input_fn
+from estimators.input_fns import NOTHING_LEFT, train_input_fn
 from estimators.mirrored_replicas import mirrored_strategy, session_config
 from estimators.model_fn import StepReportSettings, make_model_fn
 from estimators.reporting import Reporter
 from estimators.run_state import RunState, write_run_state
 from estimators.skipped_records import SkippedRecords
+from estimators.storage_trouble import storage_trouble_told
 from estimators.tensorflow_compat import reason_of, shorten_readiness_poll
 from estimators.training_plan import Role, TrainingPlan
+from estimators.worker_shards import shard_for_worker
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,11 @@ class Experiment:
           HarnessError: a mistake of the user's, with its message for people.
           Exception: whatever the user's code or TensorFlow raises.
         """
+        folder = self.options.train_dir
+        with storage_trouble_told(folder, when_full=lambda: delete_half_saved(folder) if self.is_chief else None):
+            self._train()
+
+    def _train(self) -> None:
         shorten_readiness_poll()
         latest = latest_checkpoint(self.options.train_dir)
         if latest is not None and latest.step >= self.plan.max_steps and self.role != "ps":

@@ -176,3 +176,6 @@ class StartOptions(Options):
     start_new_model: bool = option(
         False, group=_OUTPUT, help="delete what an earlier run left in train_dir; otherwise that run is continued"
     )
+    dry_run: bool = option(
+        False, group=_OUTPUT, help="check all that a run needs, print its plan, and end; writes and starts nothing"
+    )

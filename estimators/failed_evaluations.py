@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 
 from estimators import storage
 from estimators.checkpoint_evaluator import CheckpointEvaluator
+from estimators.checkpoint_soundness import flaw_of
 from estimators.checkpoints import Checkpoint, failed_path, list_checkpoints
 from estimators.errors import HarnessError, UserError
 from estimators.metrics import EvaluationResult
@@ -55,18 +56,18 @@ class TwiceTrying:
 
         Raises:
           NotEvaluatedError: it failed twice.
-          Exception: the checkpoint was deleted meanwhile.
+          Exception: the checkpoint was deleted meanwhile, or is torn.
         """
         try:
             return self._evaluator.evaluate(checkpoint)
         except Exception as error:
-            if checkpoint not in list_checkpoints(self._train_dir):
+            if self._is_no_failure(checkpoint):
                 raise
             self._line(f"the evaluation of step {checkpoint.step} failed ({type(error).__name__}); trying once more")
         try:
             return self._evaluator.evaluate(checkpoint)
         except Exception as error:
-            if checkpoint not in list_checkpoints(self._train_dir):
+            if self._is_no_failure(checkpoint):
                 raise
             text = str(error) if isinstance(error, HarnessError) else traceback.format_exc()
             row = FailedEvaluation(checkpoint.step, text, time.time())
@@ -75,6 +76,9 @@ class TwiceTrying:
             for line in text.rstrip().splitlines():
                 self._line(f"  {line}")
             raise NotEvaluatedError(f"step {checkpoint.step} is not evaluated") from error
+
+    def _is_no_failure(self, checkpoint: Checkpoint) -> bool:
+        return checkpoint not in list_checkpoints(self._train_dir) or flaw_of(checkpoint.prefix) is not None
 
 
 def check_none_failed(train_dir: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import random
 import threading
 import warnings
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ _calls = threading.local()  # replicas of one process build their graphs in thre
 
 
 @contextlib.contextmanager
-def recorded_layers(*, is_training: bool) -> Iterator[list[Any]]:
+def recorded_layers(*, is_training: bool, seed: int | None = None) -> Iterator[list[Any]]:
     """Within it Keras layers are recorded as they are called; each is in the list once.
 
     Layers of `tf.compat.v1.layers` are Keras layers too, but put their penalties and updates into the graph's
@@ -32,6 +33,7 @@ def recorded_layers(*, is_training: bool) -> Iterator[list[Any]]:
 
     Args:
       is_training: what `training` is to a layer that is called without it.
+      seed: of the layers' initial values and dropout, which do not follow the graph's; None for random ones.
     """
     _record_calls()
     with warnings.catch_warnings():
@@ -42,9 +44,14 @@ def recorded_layers(*, is_training: bool) -> Iterator[list[Any]]:
         backend.PER_GRAPH_OBJECT_NAME_UIDS[graph] = _NamesOfReplica()
     _calls.layers = {}
     layers: list[Any] = []
+    seeds, backend._SEED_GENERATOR.generator = (
+        getattr(backend._SEED_GENERATOR, "generator", None),
+        None if seed is None else random.Random(seed),
+    )
     try:
         yield layers
     finally:
+        backend._SEED_GENERATOR.generator = seeds
         layers += _outermost(list(_calls.layers.values()))
         _calls.layers = None
 

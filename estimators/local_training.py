@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from typing import Literal
 
+from estimators import train_dir_lock
 from estimators.checkpoints import evaluated_steps, latest_checkpoint, prune
 from estimators.child_process import ChildProcess
 from estimators.errors import InfrastructureError, StoppedError
@@ -17,8 +20,10 @@ from estimators.preparation import prepare_run
 from estimators.reporting import ConsoleReporter
 from estimators.run_state import RunState, write_run_state
 from estimators.stop_signals import StopSignals, stop_signals
+from estimators.storage_trouble import storage_trouble_told
 from estimators.tensorflow_compat import quiet_tensorflow
 from estimators.train_dir import begin
+from estimators.training_plan import TrainingPlan
 
 
 def train_locally(
@@ -40,6 +45,31 @@ def train_locally(
       HarnessError: with a message for people.
     """
 
+    plan = plan_locally(options, strategy=strategy, num_replicas=num_replicas, start_new_model=start_new_model)
+    quiet_tensorflow()
+    from estimators.experiment import Experiment
+
+    def train(scratch_dir: str, signals: StopSignals) -> None:
+        generation = begin_generation(options.train_dir)
+        experiment = Experiment(options, plan, "chief", 0, scratch_dir, ConsoleReporter(), generation)
+        signals.when_received(experiment.requests.request_stop)
+        experiment.train()
+
+    with train_dir_lock.locked(options.train_dir), storage_trouble_told(options.train_dir):
+        begin(options, start_new_model=start_new_model)
+        _run(options, plan, train)
+
+
+def plan_locally(
+    options: ExperimentOptions,
+    *,
+    strategy: Literal["local", "mirrored"],
+    num_replicas: int | None,
+    start_new_model: bool,
+    announce: Callable[[str], None] = print,
+) -> TrainingPlan:
+    """Checks and plans a run in this process; writes nothing. See `train_locally` and `prepare_run`."""
+
     def count() -> int:
         if strategy == "local":
             return 1
@@ -48,19 +78,17 @@ def train_locally(
 
         return count_replicas(num_replicas)
 
-    plan = prepare_run(options, strategy=strategy, count_replicas=count, start_new_model=start_new_model)
-    quiet_tensorflow()
-    from estimators.experiment import Experiment
+    return prepare_run(
+        options, strategy=strategy, count_replicas=count, start_new_model=start_new_model, announce=announce
+    )
 
-    begin(options, start_new_model=start_new_model)
-    generation = begin_generation(options.train_dir)
+
+def _run(options: ExperimentOptions, plan: TrainingPlan, train: Callable[[str, StopSignals], None]) -> None:
     write_run_state(options.train_dir, RunState.RUNNING, plan.max_steps)
     evaluator = _start_evaluator(options) if plan.eval_data else None
     try:
         with tempfile.TemporaryDirectory(prefix="cvd-") as scratch_dir, stop_signals() as signals:
-            experiment = Experiment(options, plan, "chief", 0, scratch_dir, ConsoleReporter(), generation)
-            signals.when_received(experiment.requests.request_stop)
-            experiment.train()
+            train(scratch_dir, signals)
             signals.when_received(lambda: _raise_stopped(signals, options))
             if evaluator is not None:
                 write_run_state(options.train_dir, RunState.EVALUATING, plan.max_steps)
@@ -69,7 +97,8 @@ def train_locally(
         write_run_state(options.train_dir, RunState.STOPPED, plan.max_steps)
         raise
     except BaseException:
-        write_run_state(options.train_dir, RunState.FAILED, plan.max_steps)
+        with contextlib.suppress(Exception):  # a disk that is full or gone must not hide the error that says so
+            write_run_state(options.train_dir, RunState.FAILED, plan.max_steps)
         raise
     finally:
         if evaluator is not None:

@@ -72,7 +72,7 @@ def make_model_fn(
     def model_fn(features: Any, labels: Any, mode: str) -> Any:
         training = mode == tf.estimator.ModeKeys.TRAIN
         image = features["image"]
-        with recorded_layers(is_training=training) as layers:
+        with recorded_layers(is_training=training, seed=options.seed) as layers:
             output = model.create_model(image, num_classes=options.num_classes, is_training=training, **params)
         predictions = _checked_predictions(output, options)
         if mode == tf.estimator.ModeKeys.PREDICT:

@@ -64,7 +64,9 @@ def prepare_run(
         replicas_per_worker=count_replicas(),
         train_data=train_data,
         eval_data=eval_data,
-        warm_start_from=find_checkpoint(options.warm_start_from) if options.warm_start_from and fresh else None,
+        warm_start_from=find_checkpoint(options.warm_start_from, announce=announce)
+        if options.warm_start_from and fresh
+        else None,
     )
     announce(
         f"{options.model}, {options.label_loss}: {train_data.examples} examples in {len(train_data.paths)} files, "

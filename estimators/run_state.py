@@ -5,13 +5,12 @@ from __future__ import annotations
 import enum
 import json
 import os
-import socket
 import time
-from dataclasses import asdict, dataclass
-
-import psutil
+from dataclasses import asdict, dataclass, replace
 
 from estimators import storage
+from estimators.process_identity import ProcessIdentity, this_process
+from estimators.train_dir_lock import read_holder, was_lost
 
 
 class RunState(enum.Enum):
@@ -47,27 +46,16 @@ class RunRecord:
     Attributes:
       state: see RunState.
       max_steps: the step at which training is to end.
-      host: where the command runs.
-      pid: its process id.
+      process: of the command.
       time: seconds since the epoch, when this was written.
+      is_abandoned: True if it says that it goes on, but its process is gone, or gives no sign of life from elsewhere.
     """
 
     state: RunState
     max_steps: int
-    host: str
-    pid: int
+    process: ProcessIdentity
     time: float
-
-    @property
-    def is_abandoned(self) -> bool:
-        """True if it says that it goes on, but its process on this host is gone; False if that cannot be known."""
-        if self.state.is_terminal or self.host != socket.gethostname():
-            return False
-        try:
-            # A process that began after this was written has merely got the same number.
-            return bool(psutil.Process(self.pid).create_time() > self.time)
-        except psutil.Error:
-            return True
+    is_abandoned: bool = False
 
     @property
     def training_ended(self) -> bool:
@@ -80,9 +68,11 @@ def _path(train_dir: str) -> str:
 
 
 def write_run_state(train_dir: str, state: RunState, max_steps: int) -> None:
-    """Records the state, with this process as the run's."""
-    record = RunRecord(state, max_steps, socket.gethostname(), os.getpid(), time.time())
-    storage.write_text(_path(train_dir), json.dumps({**asdict(record), "state": state.value}) + "\n")
+    """Records the state, with this process as the run's; nothing if this process lost the train_dir to another run."""
+    if was_lost(train_dir):
+        return
+    values = {"state": state.value, "max_steps": max_steps, "process": asdict(this_process()), "time": time.time()}
+    storage.write_text(_path(train_dir), json.dumps(values) + "\n")
 
 
 def read_run_state(train_dir: str) -> RunRecord | None:
@@ -91,6 +81,18 @@ def read_run_state(train_dir: str) -> RunRecord | None:
         return None
     try:
         values = json.loads(storage.read_text(_path(train_dir)))
-        return RunRecord(**{**values, "state": RunState(values["state"])})
+        process = ProcessIdentity(**values.pop("process"))
+        record = RunRecord(**{**values, "state": RunState(values["state"]), "process": process})
     except (ValueError, TypeError, KeyError):
         return None
+    return replace(record, is_abandoned=_is_abandoned(train_dir, record))
+
+
+def _is_abandoned(train_dir: str, record: RunRecord) -> bool:
+    if record.state.is_terminal:
+        return False
+    gone = record.process.is_gone
+    if gone is not None:
+        return gone
+    holder = read_holder(train_dir)
+    return holder is None or holder.process != record.process or not holder.lives()

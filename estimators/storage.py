@@ -88,6 +88,18 @@ def modified_ns(path: str) -> int:
     return int(_gfile().stat(path).mtime_nsec) if is_remote(path) else os.stat(path).st_mtime_ns
 
 
+def identity(path: str) -> str:
+    """What is another one after the file `path` was written again, even to the same size and with its old time set.
+
+    On a local disk that is also after it was renamed; nobody can set the time of the last change of its inode.
+    """
+    parts = [size(path), modified_ns(path)]
+    if not is_remote(path):
+        status = os.stat(path)
+        parts += [status.st_ctime_ns, status.st_ino]
+    return "-".join(map(str, parts))
+
+
 def open_binary(path: str) -> IO[bytes]:
     """Opens `path` for reading bytes; the result can `read`, `seek` and `tell`."""
     return _gfile().GFile(path, "rb") if is_remote(path) else open(path, "rb")

@@ -4,10 +4,13 @@ experiment.json     the options; what may not change while there are checkpoints
 run_state.json      whether the run goes on
 generation.json     who may write checkpoints
 events.jsonl        what happened to the processes of a distributed run
+run_lock.json       which process has the folder, while one has it
+progress.json       step, speed and metrics that the chief reported last
 model.ckpt-N.*      checkpoints
 export/step_N/      SavedModels
 eval/               metrics.jsonl, TensorBoard events
 logs/               the output of each role, in a distributed run
+torn/               checkpoints that were damaged when a run was continued
 """
 
 from __future__ import annotations
@@ -15,7 +18,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 from collections.abc import Callable
 
 from estimators import storage
@@ -23,13 +25,15 @@ from estimators.checkpoints import forget_evaluator, list_checkpoints
 from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
 from estimators.generation import GENERATION_FILE
-from estimators.run_state import read_run_state
+from estimators.torn_checkpoints import TORN_FOLDER, check_sound, set_torn_aside
+from estimators.train_dir_lock import LOCK_FILE, check_free
 
 EXPERIMENT_FILE = "experiment.json"
 # What a run, or TensorFlow on its behalf, writes. Nothing else is ever deleted.
 _OWN_NAMES = re.compile(
-    r"experiment\.json|run_state\.json|generation\.json|events\.jsonl|checkpoint|graph\.pbtxt|model\.ckpt-.*|events\.out\.tfevents\..*"
-    r"|export|eval|logs|\..*\.partial|checkpoint\.tmp.*"
+    r"experiment\.json|run_state\.json|generation\.json|progress\.json|events\.jsonl|checkpoint|graph\.pbtxt"
+    r"|model\.ckpt-.*|events\.out\.tfevents\..*"
+    rf"|export|eval|logs|{TORN_FOLDER}|\.preflight-.*|\..*\.partial|checkpoint\.tmp.*"
 )
 _PROOF = re.compile(r"experiment\.json|model\.ckpt-\d+\.index")
 
@@ -65,14 +69,15 @@ def check_train_dir(options: ExperimentOptions, *, start_new_model: bool) -> Non
     """Refuses a folder that cannot be used as asked. Writes and deletes nothing.
 
     Raises:
-      UserError: it is a file; it is to be emptied but is no training folder; or it holds checkpoints of another model.
+      UserError: it is a file; a run is at work on it; it is to be emptied but is no training folder; or it holds
+        checkpoints of another model, or none that is sound.
     """
     path = options.train_dir
-    names = storage.list_dir(path)
+    names = [name for name in storage.list_dir(path) if name != LOCK_FILE]
     if storage.exists(path) and not storage.is_dir(path):
         raise UserError("--train_dir is a file", asked=f"--train_dir={path}", change="--train_dir to a folder")
     _check_writable(path)
-    _check_unused(path)
+    check_free(path)
     if start_new_model:
         if names and not any(_PROOF.fullmatch(name) for name in names):
             raise UserError(
@@ -82,6 +87,7 @@ def check_train_dir(options: ExperimentOptions, *, start_new_model: bool) -> Non
                 change="--train_dir to a new folder, or empty this one yourself",
             )
         return
+    check_sound(path)
     if not list_checkpoints(path):
         return
     if not storage.exists(os.path.join(path, EXPERIMENT_FILE)):
@@ -99,20 +105,6 @@ def check_train_dir(options: ExperimentOptions, *, start_new_model: bool) -> Non
             asked=" ".join(f"--{name}={now[name]}" for name in different),
             found=" ".join(f"--{name}={before[name]}" for name in different) + f" in {path}/{EXPERIMENT_FILE}",
             change="--train_dir to another folder, or --start_new_model to delete those checkpoints and begin anew",
-        )
-
-
-def _check_unused(path: str) -> None:
-    record = read_run_state(path)
-    if record is None or record.state.is_terminal:
-        return
-    # Of a run on another host it is not known here whether it lives.
-    if record.host == socket.gethostname() and record.pid != os.getpid() and not record.is_abandoned:
-        raise UserError(
-            "Another run is at work on --train_dir",
-            asked=f"--train_dir={path}",
-            found=f"process {record.pid} on this machine is {record.state.value}",
-            change="--train_dir, or wait for that run, or end it",
         )
 
 
@@ -139,13 +131,16 @@ def _check_writable(path: str) -> None:
 
 
 def begin(options: ExperimentOptions, *, start_new_model: bool, announce: Callable[[str], None] = print) -> None:
-    """Makes train_dir ready, once per run: empties it if asked, and stores the options. See `check_train_dir`."""
+    """Makes train_dir ready, once per run: empties it if asked, sets torn checkpoints aside, and stores the options.
+
+    To be called with the folder checked (`check_train_dir`) and locked (train_dir_lock.py).
+    """
     if start_new_model:
         kept = []
         for name in storage.list_dir(options.train_dir):
-            if name in (EXPERIMENT_FILE, GENERATION_FILE):
-                # The one is replaced below; until then a start that is cut off leaves what is known as a training
-                # folder. The other keeps a process of the run that was there from writing into this one.
+            # The first is replaced below; until then a start that is cut off leaves what is known as a training folder.
+            # The last keeps a process of the run that was there from writing into this one.
+            if name in (EXPERIMENT_FILE, LOCK_FILE, GENERATION_FILE):
                 continue
             if _OWN_NAMES.fullmatch(name):
                 storage.delete(os.path.join(options.train_dir, name))
@@ -154,5 +149,6 @@ def begin(options: ExperimentOptions, *, start_new_model: bool, announce: Callab
         if kept:
             announce(f"--start_new_model leaves what no run wrote in {options.train_dir}: {', '.join(kept)}")
     storage.make_dirs(options.train_dir)
+    set_torn_aside(options.train_dir, announce=announce)
     forget_evaluator(options.train_dir)
     write_experiment(options)

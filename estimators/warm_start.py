@@ -5,33 +5,44 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from estimators import storage
-from estimators.checkpoints import latest_checkpoint
+from estimators.checkpoint_soundness import flaw_of
 from estimators.errors import UserError
+from estimators.torn_checkpoints import look
 
 
-def find_checkpoint(path: str) -> str:
-    """The prefix of the checkpoint that is meant; reads no checkpoint, needs no TensorFlow.
+def find_checkpoint(path: str, *, announce: Callable[[str], None] = print) -> str:
+    """The prefix of the checkpoint that is meant; needs no TensorFlow.
 
     Args:
-      path: a training folder, of which the newest complete checkpoint is taken, or a prefix such as
+      path: a training folder, of which the newest sound checkpoint is taken, or a prefix such as
         `/tmp/run/model.ckpt-500`.
+      announce: called with a line if a newer one is torn.
 
     Raises:
-      UserError: there is no checkpoint.
+      UserError: there is no checkpoint, or none is sound.
     """
     if storage.exists(path + ".index"):
+        if flaw := flaw_of(path):
+            raise _no_checkpoint(path, f"{flaw}, so it is torn")
         return path
-    newest = latest_checkpoint(path) if storage.is_dir(path) else None
-    if newest is None:
-        raise UserError(
-            "No checkpoint to start from",
-            asked=f"--warm_start_from={path}",
-            found="a folder without a complete checkpoint"
-            if storage.is_dir(path)
-            else f"no {path}.index; {storage.nearest_names(path)}",
-            change="--warm_start_from to the train_dir of a run, or to one of its checkpoints (…/model.ckpt-500)",
-        )
-    return newest.prefix
+    if not storage.is_dir(path):
+        raise _no_checkpoint(path, f"no {path}.index; {storage.nearest_names(path)}")
+    found = look(path)
+    torn = "; ".join(f"the checkpoint of step {step} is torn: {flaw}" for step, flaw in found.flaws.items())
+    if found.newest is None:
+        raise _no_checkpoint(path, torn or "a folder without a complete checkpoint")
+    if torn:
+        announce(f"{torn}; {found.newest.prefix} is taken instead")
+    return found.newest.prefix
+
+
+def _no_checkpoint(path: str, found: str) -> UserError:
+    return UserError(
+        "No checkpoint to start from",
+        asked=f"--warm_start_from={path}",
+        found=found,
+        change="--warm_start_from to the train_dir of a run, or to one of its checkpoints (…/model.ckpt-500)",
+    )
 
 
 def take_initial_values(prefix: str, *, line: Callable[[str], None] | None) -> None:

@@ -11,7 +11,8 @@ on several workers, in a Ray that is started here or that this machine or job be
     python -m launch.train … --strategy=multi_worker_mirrored --num_workers=2
     python -m launch.train … --strategy=parameter_server --num_workers=2 --num_parameter_servers=1
 
-Without --start_new_model a run that was begun in train_dir is continued.
+Without --start_new_model a run that was begun in train_dir is continued. With --dry_run all is checked and the plan
+printed, and nothing is written.
 """
 
 from __future__ import annotations
@@ -32,7 +33,11 @@ def main() -> None:
     )
     supervision.check_fits(cluster)
     require_absolute_paths({name: getattr(options, name) for name in _PATHS})
-    if cluster.in_this_process:
+    if start.dry_run:
+        from cvd_cluster.dry_run import dry_run
+
+        dry_run(options, cluster, start_new_model=start.start_new_model)
+    elif cluster.in_this_process:
         from estimators.local_training import train_locally
 
         train_locally(

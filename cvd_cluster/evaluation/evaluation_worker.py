@@ -117,7 +117,7 @@ class EvaluationWorker:
             os.environ.pop("OMP_NUM_THREADS", None)
             quiet_tensorflow()
             from estimators.evaluation_graph import EvaluationGraph
-            from estimators.input_fns import shard_for_evaluator
+            from estimators.worker_shards import shard_for_evaluator
 
             part = self._part
             self._graph = EvaluationGraph(

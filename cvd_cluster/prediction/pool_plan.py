@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from estimators.errors import InfeasibleError
+
 
 @dataclass(frozen=True)
 class PoolPlan:
@@ -14,11 +16,13 @@ class PoolPlan:
       predictors: how many; each holds one of Ray's CPUs.
       threads: TensorFlow's threads in each.
       reader_cpus: how many of Ray's CPUs one reading task holds.
+      gpus: of each predictor.
     """
 
     predictors: int
     threads: int
     reader_cpus: float
+    gpus: float = 0.0
 
 
 def cpus_wanted(max_worker_count: int, cores: int) -> int:
@@ -26,7 +30,15 @@ def cpus_wanted(max_worker_count: int, cores: int) -> int:
     return (max_worker_count or max(1, cores - 1)) + 1
 
 
-def plan_pool(*, max_worker_count: int, cpus: float, cores: int | None, blocks: int) -> PoolPlan:
+def plan_pool(
+    *,
+    max_worker_count: int,
+    cpus: float,
+    cores: int | None,
+    pieces: int,
+    gpus_per_worker: float = 0.0,
+    gpus: float = 0.0,
+) -> PoolPlan:
     """Plans the predictors so that one CPU is left for reading: predictors that hold all of them would wait for ever.
 
     Args:
@@ -34,12 +46,27 @@ def plan_pool(*, max_worker_count: int, cpus: float, cores: int | None, blocks: 
       cpus: CPUs that Ray has.
       cores: the cores of this machine, if Ray runs here for this run alone: they are divided among the predictors.
         None in a cluster, where others count on theirs: a predictor takes one core more than it holds, at the most.
-      blocks: how many blocks of records there are; a predictor that would get none is not started.
+      pieces: how many pieces there are to predict; a predictor that would get none is not started.
+      gpus_per_worker: GPUs that each predictor is to have; there are no more predictors than that leaves room for.
+      gpus: GPUs that Ray has.
+
+    Raises:
+      InfeasibleError: not even one predictor has the GPUs that are asked for.
     """
     room = max(1, math.floor(cpus) - 1)
-    predictors = max(1, min(max_worker_count or room, room, blocks))
+    if gpus_per_worker:
+        if gpus < gpus_per_worker:
+            raise InfeasibleError(
+                "No predictor can have as many GPUs",
+                asked=f"--gpus_per_worker={gpus_per_worker:g}",
+                found=f"Ray has {gpus:g} GPUs",
+                change="--gpus_per_worker, or a machine or cluster with GPUs",
+            )
+        room = min(room, math.floor(gpus / gpus_per_worker + 1e-9))
+    predictors = max(1, min(max_worker_count or room, room, pieces))
     return PoolPlan(
         predictors=predictors,
         threads=max(1, min(2, math.floor(cpus) // predictors) if cores is None else cores // predictors),
         reader_cpus=1.0 if cpus - predictors >= 1 else 0.0,
+        gpus=gpus_per_worker,
     )

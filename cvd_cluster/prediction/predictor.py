@@ -1,145 +1,173 @@
-"""One predictor: the class of a Ray actor that holds a SavedModel and turns blocks of records into predictions.
+"""One predictor: the class of a Ray actor that holds a SavedModel and turns pieces of files into parts.
 
 Its process is ready soon because it imports neither Ray Data nor all of TensorFlow.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+import threading
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from cvd_cluster.prediction.record_columns import RECORD, ROW, SHARD
-from cvd_cluster.prediction.submission_merge import Prediction
-from estimators.errors import UserError
-from estimators.record_schema import IMAGE_ENCODED, IMAGE_ID, parse_example
+from cvd_cluster.prediction.batch_model import Answers, BatchModel
+from cvd_cluster.prediction.part_columns import part_of
+from cvd_cluster.prediction.piece_columns import DATA, OFFSETS, REPORT, SIZES, PieceReport
+from estimators.picture_size import picture_error
+from estimators.record_schema import parse_example
+from estimators.tfrecord_framing import FOOTER_BYTES, HEADER_BYTES
 
-_MOST_SHOWN = 300
-# A function: serialized examples [N] -> image ids [N], classes [N, k], the likeliest first, their probabilities [N, k].
-_Model = Callable[[Any], Any]
-# image id, "" if it is not known; classes; their probabilities; error
-_Outcome = tuple[str, list[int], list[float], str | None]
-_SIGNATURE, _INPUT, _OUTPUTS = "serving_default", "example_bytes", ("image_id", "class_indexes", "predictions")
-# TensorFlow's notes on where in the graph an error arose: {{node map/while/DecodeJpeg}}, [[ … ]].
-_GRAPH_NOTES = re.compile(r"\{\{.*?\}\}|\[\[.*?\]\]")
+CRASHED = "it crashed the predictor"
 
 
-class Predictor:
-    """Holds the SavedModel, which is loaded once, when it is first needed.
+@dataclass(frozen=True)
+class PredictorSettings:
+    """What a predictor is to do.
 
-    Args:
+    Attributes:
       model_dir: the SavedModel.
       batch_size: records that go through the model at a time.
       threads: how many of them TensorFlow may decode and compute at the same time.
+      max_image_pixels: a picture that claims more is not decoded.
+      on_gpu: whether it has GPUs.
     """
 
-    def __init__(self, model_dir: str, batch_size: int, threads: int) -> None:
-        self._model_dir, self._batch_size, self._threads = model_dir, batch_size, threads
-        self._model: _Model | None = None
+    model_dir: str
+    batch_size: int
+    threads: int
+    max_image_pixels: int
+    on_gpu: bool = False
+
+
+@dataclass(frozen=True)
+class RecordPlace:
+    """Where a record is in a block.
+
+    Attributes:
+      row: of the block, a piece.
+      index: among the whole records of the piece.
+    """
+
+    row: int
+    index: int
+
+
+class Predictor:
+    """Holds the model, which is loaded once, when it is first needed. Its methods may be called by several threads."""
+
+    def __init__(self, settings: PredictorSettings) -> None:
+        self._settings = settings
+        self._model: BatchModel | None = None
+        self._loading = threading.Lock()
 
     def load(self) -> None:
         """Loads TensorFlow and the model.
 
         Raises:
-          UserError: it is no SavedModel, or has not the signature of an export.
+          UserError: see BatchModel.
         """
-        self._model = _load_model(self._model_dir, self._threads)
+        self._loaded()
 
-    def predict(self, block: pa.Table) -> list[Prediction]:
-        """Predicts one block.
+    def predict(self, block: pa.Table, crashing: Collection[RecordPlace] = ()) -> list[pa.Table]:
+        """Predicts all pieces of a block.
 
         Args:
-          block: columns shard, row, record.
+          block: a table of piece_columns.SCHEMA.
+          crashing: records that are known to crash the process; they are left out.
 
         Returns:
-          A prediction for each row; one that fails has its error, and does not harm the others.
+          A part for each piece; a record that fails has its error there, and does not harm the others.
 
         Raises:
-          UserError: see `load`.
+          UserError: see BatchModel.
         """
-        if self._model is None:
-            self.load()
-        records = block[RECORD].to_pylist()
-        outcomes: list[_Outcome] = []
-        for start in range(0, len(records), self._batch_size):
-            outcomes += self._predict(records[start : start + self._batch_size])
-        rows = zip(block[SHARD].to_pylist(), block[ROW].to_pylist(), outcomes, strict=True)
-        return [Prediction(shard, row, *outcome) for shard, row, outcome in rows]
+        return [
+            self._part(_Piece(block, row), {place.index for place in crashing if place.row == row})
+            for row in range(block.num_rows)
+        ]
 
-    def _predict(self, records: Sequence[bytes]) -> list[_Outcome]:
-        assert self._model is not None
-        import tensorflow as tf
+    def attempt(self, block: pa.Table, row: int, begin: int, end: int) -> None:
+        """Predicts some records of a piece, for nothing but to see whether this process lives on.
 
-        try:
-            image_ids, class_indexes, probabilities = self._model(np.array(records, dtype=object))
-        except tf.errors.OpError as error:
-            if len(records) > 1:
-                # TensorFlow does not say which record it stumbled over, so each gets its own try.
-                return [outcome for record in records for outcome in self._predict([record])]
-            return [_failure(records[0], error)]
-        rows = zip(image_ids, class_indexes.tolist(), probabilities.tolist(), strict=True)
-        return [_outcome(*row) for row in rows]
+        Args:
+          block: see `predict`.
+          row: of the block, the piece.
+          begin: the first record; all are to be in one batch.
+          end: the one after the last.
+        """
+        piece, size = _Piece(block, row), self._settings.batch_size
+        batch: list[bytes | None] = [None] * (begin % size)
+        for index in range(begin, end):
+            record = piece.record(index)
+            batch.append(None if picture_error(record, self._settings.max_image_pixels) else record)
+        self._loaded().answer(batch)
+
+    def _loaded(self) -> BatchModel:
+        with self._loading:
+            if self._model is None:
+                settings = self._settings
+                self._model = BatchModel(
+                    settings.model_dir, settings.batch_size, settings.threads, on_gpu=settings.on_gpu
+                )
+            return self._model
+
+    def _part(self, piece: _Piece, crashing: Collection[int]) -> pa.Table:
+        model = self._loaded()
+        batches = [
+            range(begin, min(begin + model.batch_size, len(piece))) for begin in range(0, len(piece), model.batch_size)
+        ]
+        # Several at a time, since TensorFlow computes each operation on one core.
+        with ThreadPoolExecutor(self._settings.threads) as threads:
+            answers = list(threads.map(lambda indexes: self._answer(model, piece, indexes, crashing), batches))
+        if not answers:
+            answers = [Answers([], np.zeros((0, 0), np.int32), np.zeros((0, 0), np.float32), [])]
+        return part_of(
+            piece.report,
+            piece.offsets,
+            np.array(piece.sizes) + HEADER_BYTES + FOOTER_BYTES,
+            [one for answer in answers for one in answer.ids],
+            np.concatenate([answer.classes for answer in answers]),
+            np.concatenate([answer.probabilities for answer in answers]),
+            [one for answer in answers for one in answer.errors],
+        )
+
+    def _answer(self, model: BatchModel, piece: _Piece, indexes: range, crashing: Collection[int]) -> Answers:
+        records = [piece.record(index) for index in indexes]
+        known = {
+            place: CRASHED if index in crashing else reason
+            for place, index in enumerate(indexes)
+            if (reason := picture_error(records[place], self._settings.max_image_pixels)) or index in crashing
+        }
+        answer = model.answer([None if place in known else record for place, record in enumerate(records)])
+        for place in range(len(records)):
+            answer.errors[place] = known.get(place, answer.errors[place])
+            if answer.errors[place]:
+                answer.ids[place] = _id_of(records[place])
+        return answer
 
 
-def _outcome(image_id: bytes, classes: list[int], probabilities: list[float]) -> _Outcome:
+class _Piece:
+    """One row of a block."""
+
+    def __init__(self, block: pa.Table, row: int) -> None:
+        self.report = PieceReport.from_json(block[REPORT][row].as_py())
+        self.offsets: list[int] = block[OFFSETS][row].as_py()
+        self.sizes: list[int] = block[SIZES][row].as_py()
+        self._data = memoryview(block[DATA][row].as_buffer())
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def record(self, index: int) -> bytes:
+        begin = self.offsets[index] + HEADER_BYTES - self.report.base
+        return bytes(self._data[begin : begin + self.sizes[index]])
+
+
+def _id_of(record: bytes) -> bytes:
     try:
-        return image_id.decode("utf-8"), classes, probabilities, None
-    except UnicodeDecodeError:
-        return repr(image_id), [], [], "its id is not UTF-8"
-
-
-def _failure(record: bytes, error: Any) -> _Outcome:
-    try:
-        example = parse_example(record)
-    except ValueError as reason:
-        return "", [], [], str(reason)
-    image_id = (example.image_id or b"").decode("utf-8", "replace")
-    if example.encoded is None or example.image_id is None:
-        return image_id, [], [], f"it has no {IMAGE_ENCODED if example.encoded is None else IMAGE_ID}"
-    # The cause is the last line that is more than a note on a place in the graph.
-    lines = [" ".join(_GRAPH_NOTES.sub("", line).split()) for line in str(error.message).splitlines()]
-    return image_id, [], [], next(filter(None, reversed(lines)), type(error).__name__)[:_MOST_SHOWN]
-
-
-def _tensorflow() -> Any:
-    """TensorFlow without what a SavedModel does not need."""
-    # An actor without a GPU of its own would still see, and fill, every GPU of its machine.
-    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # `import tensorflow` imports all of Keras, a third of its time, and goes on without it.
-    sys.modules.setdefault("keras", None)  # type: ignore[arg-type]
-    import tensorflow as tf
-
-    return tf
-
-
-def _load_model(model_dir: str, threads: int) -> _Model:
-    tf = _tensorflow()
-    config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads)
-    session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
-    try:
-        with session.graph.as_default():
-            loaded = tf.compat.v1.saved_model.loader.load(session, [tf.saved_model.SERVING], model_dir)
-        inputs, outputs = _tensor_names(loaded)
-    except (KeyError, ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
-        raise UserError(
-            "The exported model cannot be loaded",
-            asked=model_dir,
-            found=str(error).strip().partition("\n")[0],
-            change="train on, which exports anew, or choose another export with --model_dir",
-        ) from None
-    run: _Model = session.make_callable(outputs, [inputs])
-    return run
-
-
-def _tensor_names(meta_graph: Any) -> tuple[str, list[str]]:
-    signature = meta_graph.signature_def.get(_SIGNATURE)
-    # These are protobuf maps: reading a key that is not there would add it.
-    if signature is None or _INPUT not in signature.inputs or not all(name in signature.outputs for name in _OUTPUTS):
-        raise ValueError(f"no signature {_SIGNATURE!r} from {_INPUT!r} to {', '.join(_OUTPUTS)}")
-    return signature.inputs[_INPUT].name, [signature.outputs[name].name for name in _OUTPUTS]
+        return parse_example(record).image_id or b""
+    except ValueError:
+        return b""

@@ -1,7 +1,7 @@
 """A pool of predictors, fed with blocks by reference, so that a photo never passes through the driver.
 
 A pool of our own rather than Ray Data's (`map_batches` with a class): it can be started before Ray Data is even
-imported, so that TensorFlow loads while the reading begins; a predictor that dies is an error at once, where Ray Data
+imported, so that TensorFlow loads while the reading begins; what a predictor died of is looked for, where Ray Data
 would start it anew for ever; and an actor of ours imports no Ray Data.
 """
 
@@ -9,73 +9,176 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 
+from cvd_cluster.prediction.crash_search import attempts_at
 from cvd_cluster.prediction.pool_plan import PoolPlan
-from cvd_cluster.prediction.predictor import Predictor
-from cvd_cluster.prediction.submission_merge import Prediction
+from cvd_cluster.prediction.predictor import Predictor, PredictorSettings
+from estimators.errors import InfrastructureError
 
-# The block that a predictor works on, and the one that it goes on with.
+# The blocks that a predictor works on at the same time: while TensorFlow decodes one, Python prepares the other.
 _BLOCKS_IN_FLIGHT = 2
 _SECONDS_OF_SILENCE = 60.0
+# A process may be killed for many reasons; a block in which one dies a second time is looked into.
+_DEATHS_TOLERATED = 1
+_DEATHS_IN_A_ROW = 8
+_MOST_SHOWN = 300
+
+
+@dataclass
+class _Work:
+    """A block on its way.
+
+    Attributes:
+      block: the reference to it.
+      deaths: how many predictors died while they worked on it.
+    """
+
+    block: Any
+    deaths: int = 0
 
 
 @contextlib.contextmanager
 def predictor_pool(
-    plan: PoolPlan, *, model_dir: str, batch_size: int, announce: Callable[[str], None]
+    plan: PoolPlan, settings: PredictorSettings, *, announce: Callable[[str], None]
 ) -> Iterator[PredictorPool]:
     """Starts the predictors, and ends them at the end; does not wait until they are ready."""
-    actor_class = ray.remote(num_cpus=1, max_restarts=0)(Predictor)
-    actors = [actor_class.remote(model_dir, batch_size, plan.threads) for _ in range(plan.predictors)]
+    actor_class = ray.remote(num_cpus=1, num_gpus=plan.gpus, max_restarts=0, max_concurrency=_BLOCKS_IN_FLIGHT)(
+        Predictor
+    )
+    pool = PredictorPool(lambda: actor_class.remote(settings), plan.predictors, settings.batch_size, announce)
     try:
-        yield PredictorPool(actors, announce)
+        yield pool
     finally:
-        for actor in actors:
-            ray.kill(actor)
+        pool.end()
 
 
 class PredictorPool:
     """Predictors that take turns. They begin to load the model at once.
 
     Args:
-      actors: handles of Predictor actors.
-      announce: takes a line if nothing happens for long.
+      start: starts a predictor and gives its handle.
+      predictors: how many there are.
+      batch_size: records of a batch.
+      announce: takes a line if nothing happens for long, or a predictor dies.
     """
 
-    def __init__(self, actors: list[Any], announce: Callable[[str], None]) -> None:
-        self._announce = announce
-        # What is under way -> whose it is. Loading takes the first place in each predictor's queue.
-        self._working: dict[Any, Any] = {actor.load.remote(): actor for actor in actors}
-        self._free = actors * (_BLOCKS_IN_FLIGHT - 1)
+    def __init__(
+        self, start: Callable[[], Any], predictors: int, batch_size: int, announce: Callable[[str], None]
+    ) -> None:
+        self._start, self._batch_size, self._announce = start, batch_size, announce
+        # What is under way -> whose it is, and which block; None is loading, which takes a place of each predictor.
+        self._working: dict[Any, tuple[Any, _Work | None]] = {}
+        self._free: list[Any] = []
+        self._actors: list[Any] = []
+        self._again: list[_Work] = []
+        self._suspects: list[_Work] = []
+        self._deaths_in_a_row = 0
+        for _ in range(predictors):
+            self._add_predictor()
 
-    def predict(self, blocks: Iterable[Any]) -> Iterator[list[Prediction]]:
-        """Yields the predictions of each block, in the order they get ready.
+    def predict(self, blocks: Iterable[Any]) -> Iterator[list[Any]]:
+        """Yields the parts of each block, in the order they get ready.
 
         Args:
-          blocks: references to tables of record_source.SCHEMA; taken one by one, as predictors get free.
+          blocks: references to tables of piece_columns.SCHEMA; taken one by one, as predictors get free.
 
         Raises:
-          ray.exceptions.RayError: a predictor died, or raised an error (which is the `cause`).
+          ray.exceptions.RayError: a predictor raised an error (which is the `cause`).
+          InfrastructureError: predictors die whatever they are given.
         """
         for block in blocks:
-            while not self._free:
+            yield from self._give(_Work(block))
+        while self._working or self._again:
+            if self._again:
+                yield from self._give(self._again.pop())
+            else:
                 yield from self._ready(_SECONDS_OF_SILENCE)
-            actor = self._free.pop()
-            self._working[actor.predict.remote(block)] = actor
-            yield from self._ready(0)
-        while self._working:
-            yield from self._ready(_SECONDS_OF_SILENCE)
+        while self._suspects:
+            yield self._look_into(self._suspects.pop())
 
-    def _ready(self, seconds: float) -> Iterator[list[Prediction]]:
+    def end(self) -> None:
+        """Ends all predictors."""
+        for actor in self._actors:
+            ray.kill(actor)
+
+    def _add_predictor(self) -> None:
+        actor = self._start()
+        self._actors.append(actor)
+        self._working[actor.load.remote()] = actor, None
+        self._free += [actor] * (_BLOCKS_IN_FLIGHT - 1)
+
+    def _give(self, work: _Work) -> Iterator[list[Any]]:
+        while not self._free:
+            yield from self._ready(_SECONDS_OF_SILENCE)
+        actor = self._free.pop()
+        self._working[actor.predict.remote(work.block)] = actor, work
+        yield from self._ready(0)
+
+    def _ready(self, seconds: float) -> Iterator[list[Any]]:
         """What is ready first, if it is so within that time."""
         ready, _ = ray.wait(list(self._working), num_returns=1, timeout=seconds)
         if not ready and seconds:
             free = ray.available_resources().get("CPU", 0.0)
             self._announce(f"nothing was predicted for {seconds:.0f} seconds; {free:g} of Ray's CPUs are free")
         for result in ready:
-            self._free.append(self._working.pop(result))
-            predictions = ray.get(result)
-            if predictions is not None:  # None comes from loading
-                yield predictions
+            actor, work = self._working.pop(result)
+            try:
+                parts = ray.get(result)
+            except ray.exceptions.RayActorError as error:
+                self._died(actor, work, error)
+                continue
+            self._free.append(actor)
+            if parts is not None:  # None comes from loading
+                self._deaths_in_a_row = 0
+                yield parts
+
+    def _died(self, actor: Any, work: _Work | None, error: Exception) -> None:
+        if work is not None:
+            work.deaths += 1
+            (self._again if work.deaths <= _DEATHS_TOLERATED else self._suspects).append(work)
+        if actor in self._actors:
+            self._replace(actor, error)
+
+    def _replace(self, actor: Any, error: Exception) -> None:
+        self._deaths_in_a_row += 1
+        if self._deaths_in_a_row > _DEATHS_IN_A_ROW:
+            last = " ".join(str(error).split())[:_MOST_SHOWN]
+            raise InfrastructureError(
+                "Predictors die whatever they are given",
+                found=f"{self._deaths_in_a_row} deaths in a row, the last of them: {last}",
+                change="a smaller --batch_size or --max_worker_count if memory runs out; else look at the model. What "
+                "is predicted already is kept, and the same command goes on",
+            )
+        self._announce("a predictor's process died; another one takes its place")
+        self._actors.remove(actor)
+        self._free = [one for one in self._free if one is not actor]
+        self._add_predictor()
+
+    def _look_into(self, work: _Work) -> list[Any]:
+        """Finds the records of a block that crash a predictor, and predicts the rest."""
+        self._announce("two predictors died while they worked on the same records: looking for what they died of")
+        block = ray.get(work.block)
+        crashing = attempts_at(block, self._batch_size, lambda row, begin, end: self._survives(work, row, begin, end))
+        del block
+        parts: list[Any] | None = None
+        while parts is None:
+            parts = self._survived("predict", work.block, crashing)
+        return parts
+
+    def _survives(self, work: _Work, row: int, begin: int, end: int) -> bool:
+        return self._survived("attempt", work.block, row, begin, end) is not None
+
+    def _survived(self, method: str, *arguments: Any) -> Any:
+        """What one predictor answers; None if it died."""
+        actor = self._actors[0]
+        try:
+            answer = ray.get(getattr(actor, method).remote(*arguments))
+        except ray.exceptions.RayActorError as error:
+            self._replace(actor, error)
+            return None
+        self._deaths_in_a_row = 0
+        return () if answer is None else answer

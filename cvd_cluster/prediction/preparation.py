@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from cvd_cluster.prediction.prediction_options import PredictionOptions
-from cvd_cluster.prediction.shards import Shard
+from cvd_cluster.prediction.input_files import PIECE_BYTES, InputFile, look_at
+from cvd_cluster.prediction.prediction_options import FAIL, PredictionOptions
 from cvd_cluster.ray_session import require_absolute_paths
 from estimators import storage
-from estimators.data_check import check_data
+from estimators.data_check import check_first_record, matching_files
+from estimators.errors import DataError, UserError
 from estimators.exports import check_export, newest_export
 from estimators.submission.target import check_target
+
+_FLAG = "input_data_pattern"
+_READ_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -20,39 +28,91 @@ class Prepared:
 
     Attributes:
       model_dir: the SavedModel.
-      shards: the input files in the order of the submission.
+      model_digest: of all its bytes.
+      files: the input files in the order of the submission.
     """
 
     model_dir: str
-    shards: tuple[Shard, ...]
+    model_digest: str
+    files: tuple[InputFile, ...]
 
-    @property
-    def records(self) -> int:
-        """Records in all files."""
-        return sum(shard.records for shard in self.shards)
+    def made_with(self, options: PredictionOptions) -> dict[str, Any]:
+        """All that a prediction depends on beside its file."""
+        return {
+            "model": self.model_digest,
+            "tensorflow": tensorflow_version(),
+            "batch_size": options.batch_size,
+            "max_image_pixels": options.max_image_pixels,
+            "on_gpu": options.gpus_per_worker > 0,
+        }
 
 
-def prepare(options: PredictionOptions, announce: Callable[[str], None]) -> Prepared:
-    """Finds the model and the files, tries the first record of each, counts the records.
+def prepare(options: PredictionOptions, announce: Callable[[str], None], *, piece_bytes: int = PIECE_BYTES) -> Prepared:
+    """Finds the model and the files, and tries the first record of each.
+
+    Args:
+      options: what is asked for.
+      announce: takes a line for the user.
+      piece_bytes: see InputFile.
 
     Raises:
       UserError: a path is relative in a Ray job, there is no export, no file matches, or the output cannot be written.
-      DataError: a file is no TFRecord file, is cut short, or its first record lacks a picture or an id.
+      DataError: a file holds no record; or bad records are to end the run, and the first one of a file is bad.
     """
-    paths = ("input_data_pattern", "output_file", "output_path", "train_dir", "model_dir")
+    paths = (_FLAG, "output_file", "output_path", "train_dir", "model_dir", "sample_submission")
     require_absolute_paths({name: getattr(options, name) for name in paths})
     model_dir = check_export(options.model_dir) if options.model_dir else newest_export(options.train_dir or "")
-    shards = _find_shards(options.input_data_pattern, announce)
+    files = _input_files(options, piece_bytes)
     check_target(
         options.output,
-        flag="output_path" if options.output_path else "output_file",
-        inputs=[shard.path for shard in shards],
+        flag=options.output_flag.lstrip("-"),
+        inputs=[file.path for file in files],
         folder=options.output_path is not None,
     )
-    return Prepared(model_dir, shards)
+    return Prepared(model_dir, _digest_of(model_dir), files)
 
 
-def _find_shards(pattern: str, announce: Callable[[str], None]) -> tuple[Shard, ...]:
-    files = check_data(pattern, flag="input_data_pattern", num_classes=None, on_bad_record="fail", announce=announce)
-    pairs = zip(files.paths, files.counts, strict=True)
-    return tuple(Shard(path=path, records=count, size_bytes=storage.size(path)) for path, count in pairs)
+def _input_files(options: PredictionOptions, piece_bytes: int) -> tuple[InputFile, ...]:
+    files = []
+    for path in matching_files(options.input_data_pattern, flag=_FLAG):
+        try:
+            file = look_at(path, piece_bytes)
+        except OSError as error:
+            raise UserError(
+                f"A file of --{_FLAG} cannot be read",
+                asked=path,
+                found=error.strerror or str(error),
+                change=f"--{_FLAG}, or the file's permissions",
+            ) from None
+        if options.on_bad_record == FAIL and file.size and not file.gzip:
+            check_first_record(path, flag=_FLAG, num_classes=None, other_policies="--on_bad_record=quarantine")
+        files.append(file)
+    if not any(file.size for file in files):
+        raise DataError(
+            f"The files of --{_FLAG} hold no record",
+            asked=f"--{_FLAG}={options.input_data_pattern}",
+            found=f"{len(files)} empty files",
+            change=f"--{_FLAG}",
+        )
+    return tuple(files)
+
+
+def tensorflow_version() -> str:
+    """Which TensorFlow is installed, without importing it."""
+    for name in ("tensorflow", "tensorflow-cpu"):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "unknown"
+
+
+def _digest_of(folder: str) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for name in storage.names_below(folder):
+        digest.update(f"{name}\0".encode())
+        if not name.endswith("/"):
+            with storage.open_binary(os.path.join(folder, name)) as file:
+                while part := file.read(_READ_AT_ONCE):
+                    digest.update(part)
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Reads the input files with Ray Data: references to blocks of records, read on as they are taken."""
+"""Reads the input files with Ray Data: references to blocks of pieces, read on as they are taken."""
 
 from __future__ import annotations
 
@@ -10,36 +10,44 @@ from typing import Any
 import ray.data
 from ray.data import DataContext, ExecutionResources
 
+from cvd_cluster.prediction.input_files import PIECE_BYTES, InputFile
 from cvd_cluster.prediction.lean_ray_data import without_helper_actors
+from cvd_cluster.prediction.reading_plan import ReadingTask
 from cvd_cluster.prediction.record_source import RecordSource
-from cvd_cluster.prediction.shards import BLOCK_BYTES, Shard
 
 
 def record_blocks(
-    shards: Sequence[Shard], *, num_readers: int, reader_cpus: float, own_ray: bool
+    files: Sequence[InputFile],
+    tasks: Sequence[ReadingTask],
+    *,
+    num_readers: int,
+    reader_cpus: float,
+    own_ray: bool,
 ) -> Generator[Any, None, None]:
-    """Yields a reference to each block (a table of record_source.SCHEMA), in any order. Ray must be connected.
+    """Yields a reference to each block (a table of piece_columns.SCHEMA), in any order. Ray must be connected.
 
     Close the generator while Ray still is: what it holds asks Ray for its end.
 
     Args:
-      shards: the files.
-      num_readers: files read at the same time, at the most.
+      files: the input files.
+      tasks: what is to be read of them.
+      num_readers: tasks at the same time, at the most.
       reader_cpus: how many of Ray's CPUs each of these holds.
       own_ray: True if Ray runs on this machine for this run alone.
 
     Raises:
       ray.exceptions.RayError: reading failed; the `cause` says why.
     """
-    files = sum(1 for shard in shards if shard.records)
-    readers = min(num_readers, files)
+    if not tasks:
+        return
+    readers = min(num_readers, len(tasks))
     lean = without_helper_actors() if own_ray else contextlib.nullcontext()
     with lean, _quiet_ray_data(readers * reader_cpus):
         dataset = ray.data.read_datasource(
-            RecordSource(shards),
+            RecordSource(files, tasks),
             num_cpus=reader_cpus,
             concurrency=readers,
-            override_num_blocks=files,  # with more than there are tasks, Ray Data would split what they read
+            override_num_blocks=len(tasks),  # with more than there are tasks, Ray Data would split what they read
         )
         bundles = dataset.iter_internal_ref_bundles()
         try:
@@ -53,7 +61,7 @@ def record_blocks(
 def _quiet_ray_data(cpus: float) -> Iterator[None]:
     """Ray Data with blocks of our size, a limit on its CPUs, and nothing of its own on the console."""
     context = DataContext.get_current().copy()
-    context.target_max_block_size = BLOCK_BYTES
+    context.target_max_block_size = PIECE_BYTES
     context.enable_progress_bars = False
     context.execution_options.resource_limits = ExecutionResources.for_limits(cpu=cpus)
     logger = logging.getLogger("ray.data")

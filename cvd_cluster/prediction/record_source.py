@@ -1,7 +1,7 @@
 """TFRecord files as a Ray Data source.
 
 `ray.data.read_tfrecords` checks no checksum and parses every record in Python; here a record stays the bytes it is,
-both checksums are verified, and each row knows its place: the file it is from and its number in it.
+both checksums are verified, and a large file is read by many tasks, a piece each.
 
 Imported in Ray's workers, so without TensorFlow.
 """
@@ -16,78 +16,101 @@ import pyarrow as pa
 from ray.data import Datasource, ReadTask
 from ray.data.block import BlockMetadata
 
-from cvd_cluster.prediction.record_columns import RECORD, ROW, SHARD
-from cvd_cluster.prediction.shards import Shard
-from estimators.tfrecord_framing import read_records
-
-_TABLE_BYTES = 1 << 20
-SCHEMA = pa.schema([(SHARD, pa.int32()), (ROW, pa.int64()), (RECORD, pa.large_binary())])
+from cvd_cluster.prediction.input_files import InputFile, Piece
+from cvd_cluster.prediction.piece_columns import SCHEMA, to_table
+from cvd_cluster.prediction.piece_reader import read_piece
+from cvd_cluster.prediction.reading_plan import ReadingTask
+from estimators import storage
+from estimators.errors import DataError
+from estimators.record_bytes import GzipBytes, PlainBytes
 
 
 class RecordSource(Datasource):  # type: ignore[misc]  # Ray ships no types that mypy accepts
-    """One read task for each file, so that a block never holds rows of two files.
+    """Read tasks of one or several pieces; each piece becomes a row.
 
     Args:
-      shards: the files; a row's `shard` is an index into this.
+      files: the input files; a piece's `file` is an index into this.
+      tasks: what is to be read, a Ray task each.
     """
 
-    def __init__(self, shards: Sequence[Shard]) -> None:
+    def __init__(self, files: Sequence[InputFile], tasks: Sequence[ReadingTask]) -> None:
         super().__init__()
-        self._shards = shards
+        self._files, self._tasks = files, tasks
 
     def get_name(self) -> str:
         """The name in Ray's own logs."""
         return "TFRecord"
 
     def estimate_inmemory_data_size(self) -> int | None:
-        """Bytes of all files."""
-        return sum(shard.size_bytes for shard in self._shards)
+        """Bytes of all that is read."""
+        return sum(self._bytes(task) for task in self._tasks)
 
     def get_read_tasks(
         self, parallelism: int, per_task_row_limit: int | None = None, data_context: Any = None
     ) -> list[Any]:
-        """One task for each file that holds records, whatever `parallelism` Ray would like."""
+        """The tasks as they were planned, whatever `parallelism` Ray would like."""
         return [
             ReadTask(
-                functools.partial(read_tables, index, shard.path),
+                functools.partial(read_tables, self._files[task.file], task),
                 BlockMetadata(
-                    num_rows=shard.records, size_bytes=shard.size_bytes, input_files=[shard.path], exec_stats=None
+                    num_rows=None if task.packed else len(task.pieces),
+                    size_bytes=self._bytes(task),
+                    input_files=[self._files[task.file].path],
+                    exec_stats=None,
                 ),
                 schema=SCHEMA,
                 per_task_row_limit=per_task_row_limit,
             )
-            for index, shard in enumerate(self._shards)
-            if shard.records
+            for task in self._tasks
         ]
 
+    def _bytes(self, task: ReadingTask) -> int:
+        file = self._files[task.file]
+        return file.size if task.packed else sum(piece.end - piece.begin for piece in task.pieces)
 
-def read_tables(shard: int, path: str, *, table_bytes: int = _TABLE_BYTES) -> Iterator[pa.Table]:
-    """Yields the records of one file as tables of SCHEMA, which Ray Data joins to blocks.
 
-    Args:
-      shard: what goes into the column of that name.
-      path: the file.
-      table_bytes: a table ends with the record that makes it as large as this.
+def read_tables(file: InputFile, task: ReadingTask) -> Iterator[pa.Table]:
+    """Yields a table of piece_columns.SCHEMA for each piece of a task.
 
     Raises:
-      DamagedRecordError: a checksum is wrong or the file is cut short.
+      DataError: the file cannot be read, or is another one than it was.
     """
-    first_row, records, held_bytes = 0, list[bytes](), 0
-    for _, record in read_records(path):
-        records.append(record)
-        held_bytes += len(record)
-        if held_bytes >= table_bytes:
-            yield _table(shard, first_row, records)
-            first_row, records, held_bytes = first_row + len(records), [], 0
-    if records:
-        yield _table(shard, first_row, records)
+    try:
+        if storage.identity(file.path) != file.identity:
+            raise changed(file.path)
+        with storage.open_binary(file.path) as opened:
+            if task.packed:
+                yield from _unpacked(GzipBytes(opened), file, task)
+            else:
+                for piece in task.pieces:
+                    yield to_table(read_piece(PlainBytes(opened, file.size), piece))
+    except OSError as error:
+        raise DataError(
+            "An input file cannot be read any more",
+            found=f"{file.path}: {error.strerror or error}",
+            change="bring the file back and run the command again: it goes on with what is missing",
+        ) from None
 
 
-def _table(shard: int, first_row: int, records: list[bytes]) -> pa.Table:
-    rows = list(range(first_row, first_row + len(records)))
-    columns = [
-        pa.array([shard] * len(rows), pa.int32()),
-        pa.array(rows, pa.int64()),
-        pa.array(records, pa.large_binary()),
-    ]
-    return pa.table(columns, schema=SCHEMA)
+def changed(path: str) -> DataError:
+    """The error for a file that is not what it was when the run began."""
+    return DataError(
+        "An input file was written while it was read",
+        found=path,
+        change="run the command again when nobody writes to it; what it found in other files is kept",
+    )
+
+
+def _unpacked(source: GzipBytes, file: InputFile, task: ReadingTask) -> Iterator[pa.Table]:
+    start: int | None = 0
+    number = 0
+    while True:
+        piece = file.piece(task.file, number)
+        found = read_piece(source, Piece(piece.file, number, piece.begin, piece.end, start))
+        if number not in task.finished:
+            yield to_table(found)
+        if found.eof is not None:
+            return
+        if found.first is not None or start is None:
+            start = found.end
+        number += 1

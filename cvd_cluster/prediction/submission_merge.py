@@ -1,128 +1,128 @@
-"""Predictions in any order -> one submission in the order of the input files, complete and without duplicates."""
+"""Parts -> one submission in the order of the input files, complete and without duplicates, in constant memory."""
 
 from __future__ import annotations
 
-import bisect
-import itertools
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+import tempfile
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from cvd_cluster.prediction.shards import Shard
+import pyarrow as pa
+
+from cvd_cluster.prediction.bad_records import BadRecords, Quarantine
+from cvd_cluster.prediction.finished_parts import FinishedParts
+from cvd_cluster.prediction.input_files import InputFile
+from cvd_cluster.prediction.ordered_rows import rows_in_order, rows_of
+from cvd_cluster.prediction.part_columns import HASH
 from cvd_cluster.prediction.submission_output import WriteRows
 from estimators.errors import DataError, InfrastructureError
+from estimators.submission.prediction_columns import IMAGE_ID
+from estimators.submission.prediction_columns import SCHEMA as PREDICTIONS
+from estimators.submission.unique_ids import UniqueIds
 
 
-class Prediction(NamedTuple):
-    """What became of one record.
+@dataclass(frozen=True)
+class Merged:
+    """What a submission holds.
 
     Attributes:
-      shard: the index of its file.
-      row: its number in the file, from 0.
-      image_id: its id; "" if it has none.
-      class_indexes: the classes, the likeliest first; [] where `error` is set.
-      probabilities: of these classes.
-      error: why it could not be predicted; None if it was.
+      rows: how many were written.
+      quarantined: how many were left out.
+      defaulted: how many of those written are defaults.
     """
 
-    shard: int
-    row: int
+    rows: int
+    quarantined: int
+    defaulted: int
+
+
+@dataclass(frozen=True)
+class _Place:
     image_id: str
-    class_indexes: list[int]
-    probabilities: list[float]
-    error: str | None
+    path: str
+    row: int
+
+    def __str__(self) -> str:
+        return f"record {self.row} of {self.path}"
 
 
 class SubmissionMerge:
-    """Writes each row as soon as all rows before it are there; holds only those that came too early.
+    """Merges the parts of one run.
 
     Args:
-      shards: the input files in the order of the submission.
-      write: where the rows go.
+      files: the input files in the order of the submission.
+      parts: all parts.
+      policy: what becomes of bad records, see BadRecords.
+      default_category: the same.
     """
 
-    def __init__(self, shards: Sequence[Shard], write: WriteRows) -> None:
-        self._shards = shards
-        self._write = write
-        # The submission's line number (without the header) at which each shard begins.
-        self._begins = [0, *itertools.accumulate(shard.records for shard in shards)]
-        self._next = 0
-        self._early: dict[int, Prediction] = {}
-        self._line_of_id: dict[str, int] = {}
+    def __init__(self, files: Sequence[InputFile], parts: FinishedParts, policy: str, default_category: int) -> None:
+        self._files, self._parts = files, parts
+        self._policy, self._default = policy, default_category
 
-    def add(self, predictions: Sequence[Prediction]) -> None:
-        """Takes some predictions, in any order.
+    def write(self, write: WriteRows, quarantine: Quarantine) -> Merged:
+        """Writes all rows, then checks that none is missing and that no id comes twice.
 
         Raises:
-          DataError: a record could not be predicted, has no id, or has the id of another one.
-          InfrastructureError: a record came twice, or one that is in no file.
+          DataError: two rows have the same id, or a record is bad and that is to end the run.
+          InfrastructureError: something is missing.
         """
-        for prediction in predictions:
-            line = self._begins[prediction.shard] + prediction.row
-            if line < self._next or line in self._early or line >= self._begins[prediction.shard + 1]:
-                raise InfrastructureError(
-                    "A prediction came twice, or for a record that is not there", found=self._place(line)
-                )
-            self._check(prediction, line)
-            self._early[line] = prediction
-        self._write_what_is_next()
+        bad = BadRecords(self._files, self._policy, self._default)
+        with tempfile.TemporaryDirectory(prefix="cvd-ids-") as folder:
+            unique = UniqueIds(folder)
+            for file, table, _, lines in self._divided(bad):
+                quarantine.write(lines)
+                if table.num_rows:
+                    write(file, table.select(PREDICTIONS.names))
+                    unique.add(table[HASH].combine_chunks().to_numpy())
+            self._check_count(unique.rows, bad.quarantined)
+            self._require_unique(unique)
+            return Merged(unique.rows, bad.quarantined, bad.defaulted)
 
-    def finish(self) -> None:
-        """Checks that all rows were written.
+    def _divided(self, bad: BadRecords) -> Iterator[tuple[int, pa.Table, Any, bytes]]:
+        for rows in rows_in_order(self._files, self._parts):
+            table, lines = bad.divide(rows)
+            yield rows.file, table, rows, lines
 
-        Raises:
-          InfrastructureError: some are missing.
-        """
-        total = self._begins[-1]
-        if self._next != total:
-            missing = total - self._next - len(self._early)
+    def _check_count(self, written: int, quarantined: int) -> None:
+        read = rows_of(self._files, self._parts)
+        if read != written + quarantined:
             raise InfrastructureError(
-                "Predictions are missing",
-                asked=f"{total} records",
-                found=f"{missing} have no prediction, the first of them is {self._place(self._next)}",
-                change="run the command again; if it happens again, the files may have changed while they were read",
+                "The count does not add up, so nothing was published",
+                asked=f"{read} records were read",
+                found=f"{written} rows and {quarantined} in quarantine",
+                change="run the command again; if it happens again, this is a mistake of the harness",
             )
 
-    def _check(self, prediction: Prediction, line: int) -> None:
-        if prediction.error is not None or not prediction.image_id:
-            name = f" ({prediction.image_id})" if prediction.image_id else ""
-            raise DataError(
-                "A record cannot be predicted",
-                found=f"{self._place(line)}{name}: {prediction.error or 'it has no id'}",
-                change="mend or remove that record, or leave its file out of --input_data_pattern",
-            )
-        before = self._line_of_id.setdefault(prediction.image_id, line)
-        if before != line:
-            first, second = sorted((before, line))
+    def _require_unique(self, unique: UniqueIds) -> None:
+        def ids_of(wanted: Collection[int]) -> dict[int, bytes]:
+            return {row: place.image_id.encode("utf-8") for row, place in self._places(wanted).items()}
+
+        pair = unique.duplicate(ids_of)
+        if pair:
+            places = self._places(pair)
+            first, second = (places[row] for row in pair)
             raise DataError(
                 "Two records have the same id",
                 asked="one row for each id",
-                found=f"{prediction.image_id!r} is the id of {self._place(first)} and of {self._place(second)}",
+                found=f"{first.image_id!r} is the id of {first} and of {second}",
                 change="remove one of the two, or leave its file out of --input_data_pattern",
             )
 
-    def _write_what_is_next(self) -> None:
-        ready = []
-        while self._next in self._early:
-            ready.append(self._early.pop(self._next))
-            self._next += 1
-        for shard, some in itertools.groupby(ready, lambda prediction: prediction.shard):
-            self._write(shard, _table(list(some)))
-
-    def _place(self, line: int) -> str:
-        shard = bisect.bisect_right(self._begins, line) - 1
-        # Empty files begin where the next one does, and bisect_right passes over them.
-        shard = min(shard, len(self._shards) - 1)
-        return f"record {line - self._begins[shard]} of {self._shards[shard].path}"
-
-
-def _table(predictions: Sequence[Prediction]) -> Any:
-    import pyarrow as pa
-
-    from estimators.submission.prediction_columns import SCHEMA
-
-    columns = (
-        [one.image_id for one in predictions],
-        [one.class_indexes for one in predictions],
-        [one.probabilities for one in predictions],
-    )
-    return pa.table([pa.array(values, field.type) for values, field in zip(columns, SCHEMA, strict=True)], SCHEMA)
+    def _places(self, wanted: Collection[int]) -> dict[int, _Place]:
+        """Where some rows of the submission come from."""
+        found: dict[int, _Place] = {}
+        begin = 0
+        for file, table, rows, _ in self._divided(BadRecords(self._files, self._policy, self._default)):
+            here = [row for row in wanted if begin <= row < begin + table.num_rows]
+            if here:
+                numbers = {
+                    offset: rows.first_row + index for index, offset in enumerate(rows.table["offset"].to_pylist())
+                }
+                offsets = table["offset"].to_pylist()
+                names = table[IMAGE_ID]
+                for row in here:
+                    number = numbers[offsets[row - begin]]
+                    found[row] = _Place(names[row - begin].as_py(), self._files[file].path, number)
+            begin += table.num_rows
+        return found

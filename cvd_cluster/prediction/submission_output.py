@@ -1,4 +1,4 @@
-"""Where the rows of a submission go: one CSV, or a folder of JSON lines, as a batch prediction in the cloud."""
+"""Where the rows of a submission go: a CSV, JSON lines, Parquet, or a folder of JSON lines as the cloud wrote them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from cvd_cluster.prediction.prediction_options import PredictionOptions
 from estimators import storage
-from estimators.submission.target import write_errors_told
 from estimators.tfrecord_framing import shard_name
 
 _RESULTS = "prediction.results"
@@ -20,13 +20,30 @@ _RESULTS_FILE = re.compile(rf"{re.escape(_RESULTS)}-\d{{5}}-of-\d{{5}}")
 WriteRows = Callable[[int, Any], None]
 
 
+def submission_output(options: PredictionOptions, files: int) -> contextlib.AbstractContextManager[WriteRows]:
+    """The output that was asked for; it appears whole at the end.
+
+    Args:
+      options: name and form.
+      files: the number of input files.
+    """
+    if options.output_path:
+        return json_output(options.output_path, files)
+    path = options.output_file or ""
+    if path.endswith(".parquet"):
+        return parquet_output(path)
+    if path.endswith(".jsonl"):
+        return jsonl_output(path)
+    return csv_output(path, options.output_format, options.top_k)
+
+
 @contextlib.contextmanager
-def csv_output(path: str) -> Iterator[WriteRows]:
-    """Writes one CSV, which appears whole at the end."""
+def csv_output(path: str, output_format: str, top_k: int) -> Iterator[WriteRows]:
+    """Writes one CSV."""
     from estimators.submission.prediction_columns import CsvForm
 
-    form = CsvForm("category")
-    with write_errors_told(path, flag="output_file"), storage.written_whole(path) as file:
+    form = CsvForm(output_format, top_k)
+    with storage.written_whole(path) as file:
         written = 0
 
         def write(shard: int, table: Any) -> None:
@@ -36,6 +53,34 @@ def csv_output(path: str) -> Iterator[WriteRows]:
         yield write
         if not written:
             file.write(form.empty())
+
+
+@contextlib.contextmanager
+def jsonl_output(path: str) -> Iterator[WriteRows]:
+    """Writes one file of JSON lines."""
+    from estimators.submission.prediction_columns import json_lines
+
+    with storage.written_whole(path) as file:
+
+        def write(shard: int, table: Any) -> None:
+            file.write(json_lines(table))
+
+        yield write
+
+
+@contextlib.contextmanager
+def parquet_output(path: str) -> Iterator[WriteRows]:
+    """Writes one Parquet file with the columns image_id, class_indexes, predictions."""
+    import pyarrow.parquet as pq
+
+    from estimators.submission.prediction_columns import SCHEMA
+
+    with storage.written_whole(path) as file, pq.ParquetWriter(file, SCHEMA) as writer:
+
+        def write(shard: int, table: Any) -> None:
+            writer.write_table(table.cast(SCHEMA))
+
+        yield write
 
 
 @contextlib.contextmanager
@@ -53,7 +98,7 @@ def json_output(folder: str, shards: int) -> Iterator[WriteRows]:
 
     hidden = os.path.join(folder, f".{_RESULTS}.{uuid.uuid4().hex[:8]}.partial")
     names = [shard_name(_RESULTS, index, shards) for index in range(shards)]
-    with write_errors_told(folder, flag="output_path"), contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         stack.callback(storage.delete, hidden)
         storage.make_dirs(hidden)
         with contextlib.ExitStack() as current:

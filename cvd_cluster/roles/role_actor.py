@@ -10,6 +10,7 @@ import time
 from typing import IO, Any
 
 from cvd_cluster.ports import PortLease
+from cvd_cluster.roles.log_mirror import mirror_of
 from cvd_cluster.roles.orphan_guard import OrphanGuard
 from cvd_cluster.roles.role_assignment import RoleAssignment
 from cvd_cluster.roles.role_process import RoleProcess
@@ -41,6 +42,7 @@ class RoleActor:
         self._lease = PortLease()
         self._scratch_dir = tempfile.mkdtemp(prefix=f"cvd-{task.name}-")
         self._log = _open_log(options.train_dir, task.name, self._scratch_dir)
+        self._log_mirror = mirror_of(self._log, options.train_dir)
         self._process: RoleProcess | None = None
         self._said_before: tuple[str, ...] = ()
         self._guard = OrphanGuard(
@@ -106,6 +108,8 @@ class RoleActor:
         self._guard.end()
         self.end_process()
         self._log.close()
+        if self._log_mirror is not None:
+            self._log_mirror.end()
         self._lease.release()
         shutil.rmtree(self._scratch_dir, ignore_errors=True)
 

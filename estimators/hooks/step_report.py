@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from estimators.metrics import batch_metrics
+from estimators.training_progress import ProgressFile
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class StepReportHook(tf.estimator.SessionRunHook):  # type: ignore[misc]
       tensors: what to report.
       every_n_steps: n.
       examples_per_step: examples that one global step stands for.
-      train_dir: folder of the TensorBoard events.
+      train_dir: folder of the TensorBoard events and of progress.json.
       line: called with each line.
     """
 
@@ -47,6 +48,7 @@ class StepReportHook(tf.estimator.SessionRunHook):  # type: ignore[misc]
     ) -> None:
         self._tensors, self._every, self._examples_per_step = tensors, every_n_steps, examples_per_step
         self._train_dir, self._line = train_dir, line
+        self._progress = ProgressFile(train_dir)
         self._step = self._fetched = 0
         # How far global_step went in the last run of this replica; more than 1 if others go on by themselves.
         self._stride = 1
@@ -120,4 +122,6 @@ class StepReportHook(tf.estimator.SessionRunHook):  # type: ignore[misc]
             summary.value.add(tag=name, simple_value=float(value))
         self._writer.add_summary(summary, self._step)
         self._writer.flush()
+        metrics = {"loss": float(loss), "hit_at_1": float(hit_at_one), "perr": float(perr), "gap": float(gap)}
+        self._progress.write(self._step, speed, metrics)
         self._reported_step, self._reported_at = self._step, now

@@ -101,6 +101,7 @@ class Cluster:
         self.clock = FakeClock()
         self.groups: list[FakePlacementGroup] = []
         self.busy = False
+        self.config: Any = None
 
     def make_group(self, bundles: Sequence[Mapping[str, float]], strategy: str) -> FakePlacementGroup:
         assert strategy == "PACK"
@@ -128,6 +129,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     made = Cluster([node(2)])
     monkeypatch.setattr(ray, "nodes", lambda: made.nodes)
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(ray._private.state.state, "get_cluster_config", lambda: made.config)
     monkeypatch.setattr(groups, "placement_group", made.make_group)
     monkeypatch.setattr(groups, "remove_placement_group", made.remove)
     monkeypatch.setattr(placement, "time", made.clock)
@@ -168,6 +170,32 @@ def test_what_does_not_fit_is_told_at_once_with_what_is_asked_and_offered(cluste
     assert all(flag in told for flag in ("--num_workers", "--cpus_per_worker", "--placement_timeout_secs"))
 
 
+def node_types(*types: tuple[str, dict[str, int], int]) -> Any:
+    """What an autoscaler tells of its node types: name, resources, most of them (-1: any number)."""
+    from ray.core.generated.autoscaler_pb2 import ClusterConfig, NodeGroupConfig
+
+    config = ClusterConfig()
+    for name, resources, most in types:
+        config.node_group_configs.append(NodeGroupConfig(name=name, resources=resources, max_count=most))
+    return config
+
+
+def test_what_the_node_types_of_an_autoscaler_can_never_hold_is_told_at_once(cluster: Cluster) -> None:
+    cluster.config = node_types(("head", {"CPU": 2}, 1), ("gpu", {"CPU": 8, "GPU": 1}, 2))
+    told = refused([GPU_CHIEF, *[Task("worker", i, 1.0, 1) for i in range(2)]], 600)
+    assert cluster.clock.now == 1000 and cluster.groups == [], "nothing was waited for"
+    assert "3 node(s) at most, by the cluster's node types, with 2 CPUs and 0 GPUs, 8 CPUs and 1 GPUs (2 of" in told
+    assert "no room for worker-1" in told
+
+
+@pytest.mark.parametrize("most", [2, 50, -1])
+def test_what_an_autoscaler_can_hold_is_waited_for_if_that_is_allowed(cluster: Cluster, most: int) -> None:
+    cluster.config = node_types(("cpu", {"CPU": 2}, most))
+    told = refused([CHIEF, WORKER, PS], 60)
+    assert 1060 < cluster.clock.now < 1070 and "1 node(s) after 6" in told
+    assert "no room for ps-0" in refused([CHIEF, WORKER, PS], 0)
+
+
 def test_a_cluster_without_nodes_is_told(cluster: Cluster) -> None:
     cluster.nodes = []
     assert "no node at all" in refused([CHIEF], 0)
@@ -186,7 +214,9 @@ def test_nodes_that_come_up_in_time_are_waited_for(cluster: Cluster) -> None:
         patched.setattr(FakePlacementGroup, "wait", wait_and_grow)
         with placed([CHIEF, WORKER, PS], timeout_secs=60, announce=lines.append) as group:
             assert not group.removed
-    assert group.removed and lines == ["no room for ps-0 yet; waiting up to 60 s for nodes"]
+    assert group.removed and lines == [
+        "no room for ps-0 (1 CPUs, 0 GPUs) on the 1 nodes there are; waiting up to 60 s for more"
+    ]
 
 
 def test_nodes_that_do_not_come_are_waited_for_no_longer_than_allowed(cluster: Cluster) -> None:

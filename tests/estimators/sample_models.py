@@ -47,6 +47,15 @@ class Penalized(BaseModel):
         return {"predictions": bias + 0 * _mean_colour(model_input), "regularization_loss": 3 * weight}
 
 
+class KerasDropout(BaseModel):
+    """A dense layer of Keras on what dropout leaves of the pixels."""
+
+    def create_model(self, model_input, num_classes=2, is_training=True, **params):
+        layers = tf.keras.layers
+        net = layers.Dropout(0.5)(layers.Flatten()(model_input))
+        return {"predictions": layers.Dense(1, activation="sigmoid")(net)}
+
+
 class Returns(BaseModel):
     """Returns what `output` makes of the mean colour [B, 1]."""
 

@@ -107,10 +107,11 @@ def test_a_class_that_does_not_fit_is_told_with_what_was_found(own_models: Path,
     assert all(part in message for part in [f"--model={name}", *told]), message
 
 
-def test_an_error_in_the_users_module_is_shown_as_it_is(own_models: Path) -> None:
+def test_an_error_in_the_users_module_is_shown_with_its_lines(own_models: Path) -> None:
     (own_models / "own_models_broken.py").write_text("raise RuntimeError('at import')")
-    with pytest.raises(RuntimeError, match="at import"):
+    with pytest.raises(UserError, match="cannot be imported: RuntimeError") as caught:
         load_class("model", "own_models_broken:Model")
+    assert "own_models_broken.py" in caught.value.found and caught.value.found.endswith("RuntimeError: at import")
 
 
 def test_a_loss_must_be_a_loss() -> None:

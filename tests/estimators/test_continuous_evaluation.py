@@ -152,6 +152,46 @@ def test_one_look_evaluates_the_newest_only_and_not_twice(run: ExperimentOptions
     assert evaluate(run, run_once=True)[0] == 0 and steps_of(run) == [2]
 
 
+def _tear(options: ExperimentOptions, step: int) -> None:
+    Path(options.train_dir, f"model.ckpt-{step}.data-00000-of-00001").write_bytes(b"")
+
+
+@pytest.mark.parametrize("state", [RunState.SUCCEEDED, RunState.RUNNING])
+def test_one_look_at_a_torn_checkpoint_evaluates_the_newest_sound_one(
+    run: ExperimentOptions, bring: Callable[..., None], state: RunState
+) -> None:
+    bring(*STEPS)
+    _tear(run, 4)
+    _tear(run, 6)
+    write_run_state(run.train_dir, state, 6)
+    done, lines = evaluate(run, run_once=True)
+    assert done == 1 and steps_of(run) == [2]
+    told = [line for line in lines if "is torn, so it is not evaluated" in line]
+    assert len(told) == 2 and "step 6 " in told[0] and "model.ckpt-4.data-00000-of-00001 is cut short" in told[1]
+
+
+def test_a_torn_checkpoint_does_not_end_the_evaluation_of_the_others(
+    run: ExperimentOptions, bring: Callable[..., None]
+) -> None:
+    bring(*STEPS)
+    _tear(run, 2)
+    write_run_state(run.train_dir, RunState.SUCCEEDED, 6)
+    done, lines = evaluate(run)
+    assert done == 3 and steps_of(run) == [0, 4, 6]
+    assert len([line for line in lines if "step 2 is torn" in line]) == 1
+
+
+def test_if_no_checkpoint_of_a_finished_run_is_sound_that_is_an_error(
+    run: ExperimentOptions, bring: Callable[..., None]
+) -> None:
+    bring(2, 6)
+    _tear(run, 2)
+    _tear(run, 6)
+    write_run_state(run.train_dir, RunState.SUCCEEDED, 6)
+    with pytest.raises(UserError, match="No checkpoint in --train_dir is sound"):
+        evaluate(run)
+
+
 def test_a_run_that_ended_without_a_checkpoint_is_told(run: ExperimentOptions) -> None:
     write_run_state(run.train_dir, RunState.FAILED, 6)
     done, lines = evaluate(run)

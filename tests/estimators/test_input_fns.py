@@ -16,17 +16,10 @@ import tensorflow as tf
 from estimators import input_fns
 from estimators.data_check import DataFiles
 from estimators.experiment_options import ExperimentOptions
-from estimators.input_fns import (
-    NOTHING_LEFT,
-    WorkerShard,
-    chosen_cache,
-    eval_input_fn,
-    shard_for_evaluator,
-    shard_for_worker,
-    train_input_fn,
-)
+from estimators.input_fns import NOTHING_LEFT, chosen_cache, eval_input_fn, train_input_fn
 from estimators.record_schema import serialize_example
 from estimators.skipped_records import SkippedRecords
+from estimators.worker_shards import WorkerShard, shard_for_evaluator, shard_for_worker
 from tests.estimators.drawn_records import cut, flip, noisy_picture, numbered_file, offset_of, record, write_file
 
 

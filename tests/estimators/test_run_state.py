@@ -1,16 +1,17 @@
 from __future__ import annotations
 
-import dataclasses
+import json
 import os
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from estimators.run_state import RunRecord, RunState, read_run_state, write_run_state
+from estimators.train_dir_lock import locked
 
 
 def test_before_a_run_begins_there_is_no_state(tmp_path: Path) -> None:
@@ -22,22 +23,57 @@ def test_the_state_is_read_as_it_was_written(tmp_path: Path, state: RunState) ->
     write_run_state(str(tmp_path), RunState.RUNNING, 40)
     write_run_state(str(tmp_path), state, 40)
     record = read_run_state(str(tmp_path))
-    assert record is not None and (record.state, record.max_steps, record.pid) == (state, 40, os.getpid())
+    assert record is not None and (record.state, record.max_steps, record.process.pid) == (state, 40, os.getpid())
     assert abs(record.time - time.time()) < 3600
     assert os.listdir(tmp_path) == ["run_state.json"]
 
 
+def _recorded(folder: Path, **changed: object) -> RunRecord:
+    """What is read when another process, or one elsewhere, had written a RUNNING state."""
+    write_run_state(str(folder), RunState.RUNNING, 40)
+    path = folder / "run_state.json"
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps({**values, "process": {**values["process"], **changed}}))
+    record = read_run_state(str(folder))
+    assert record is not None
+    return record
+
+
 def test_a_run_whose_process_is_gone_is_abandoned(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    record = RunRecord(RunState.RUNNING, 40, socket.gethostname(), process.pid, time.time())
+    started = psutil.Process(process.pid).create_time()
+    record = _recorded(tmp_path, pid=process.pid, started=started)
     assert not record.is_abandoned and not record.training_ended
     process.kill()
     process.wait()
+    record = _recorded(tmp_path, pid=process.pid, started=started)
     assert record.is_abandoned and record.training_ended
-    assert not dataclasses.replace(record, host="elsewhere").is_abandoned, "of another host that is not known"
-    assert not dataclasses.replace(record, state=RunState.FAILED).is_abandoned
-    # A later process with the same number is not the run's.
-    assert dataclasses.replace(record, pid=os.getpid(), time=0.0).is_abandoned
+
+
+def test_a_later_process_with_the_number_of_the_run_is_not_the_run(tmp_path: Path) -> None:
+    assert not _recorded(tmp_path).is_abandoned
+    assert _recorded(tmp_path, started=5.0).is_abandoned
+
+
+def test_a_run_elsewhere_is_abandoned_once_its_lock_shows_no_life(tmp_path: Path) -> None:
+    assert _recorded(tmp_path, host="elsewhere", place="elsewhere").is_abandoned, "it has no lock"
+    with locked(str(tmp_path)):
+        lock = tmp_path / "run_lock.json"
+        values = json.loads(lock.read_text())
+        lock.write_text(
+            json.dumps({**values, "process": {**values["process"], "host": "elsewhere", "place": "elsewhere"}})
+        )
+        assert not _recorded(tmp_path, host="elsewhere", place="elsewhere").is_abandoned
+        assert _recorded(tmp_path, host="elsewhere", place="elsewhere", pid=1).is_abandoned, "the lock is another's"
+        os.utime(lock, (time.time() - 300, time.time() - 300))
+        assert _recorded(tmp_path, host="elsewhere", place="elsewhere").is_abandoned
+
+
+def test_a_run_that_ended_is_not_abandoned(tmp_path: Path) -> None:
+    for state in (RunState.FAILED, RunState.SUCCEEDED):
+        write_run_state(str(tmp_path), state, 40)
+        record = read_run_state(str(tmp_path))
+        assert record is not None and not record.is_abandoned
 
 
 def test_only_a_running_run_makes_more_checkpoints() -> None:

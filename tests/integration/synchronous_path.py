@@ -66,6 +66,9 @@ def main() -> None:
         train_data_pattern="none",
         model=model,
         base_learning_rate=float(learning_rate),
+        # Fixed, since Adam divides by a gradient's own size: from some initial values a weight has hardly any gradient,
+        # and its last bits, which depend on the order of addition, become whole steps (with seed 4, 2e-4 after 50).
+        seed=1,
         # Both are felt: without them clipping in the wrong place would not show.
         clip_gradient_norm=0.02,
         regularization_penalty=1e5,

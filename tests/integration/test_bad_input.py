@@ -167,3 +167,33 @@ def test_bad_records_are_skipped_and_counted_if_asked_for(strategy: tuple[str, .
         assert any("skipped a bad record" in line and name in line for line in done.lines), done.output
     assert "bad records skipped: " in done.output
     assert (tmp_path / "run" / "export" / "step_30").is_dir()
+
+
+@pytest.mark.parametrize("strategy", [(), CLUSTER], ids=["local", "cluster"])
+def test_a_run_whose_newest_checkpoint_is_torn_goes_on_from_the_one_before(
+    strategy: tuple[str, ...], tmp_path: Path
+) -> None:
+    write_shard(tmp_path / "train-0", good_records(40))
+    run = tmp_path / "run"
+    assert _train(tmp_path, "--max_steps=10").code == 0
+    data = run / "model.ckpt-10.data-00000-of-00001"
+    torn = data.read_bytes()[:-100]
+    data.write_bytes(torn)
+    done = _train(tmp_path, "--max_steps=15", *strategy)
+    assert done.code == 0, done.output
+    assert "the checkpoint of step 10 is torn: model.ckpt-10.data-00000-of-00001 is cut short" in done.output
+    assert "training goes on from step 5" in done.output
+    assert (run / "torn" / "1" / data.name).read_bytes() == torn
+    assert (run / "model.ckpt-15.index").exists() and (run / "export" / "step_15").is_dir()
+
+
+def test_a_run_of_which_no_checkpoint_is_sound_is_told_and_left_as_it_is(tmp_path: Path) -> None:
+    write_shard(tmp_path / "train-0", good_records(40))
+    assert _train(tmp_path, "--max_steps=5").code == 0
+    for index in (tmp_path / "run").glob("model.ckpt-*.index"):
+        index.write_bytes(b"garbage")
+    before = sorted(path.name for path in (tmp_path / "run").iterdir())
+    done = _train(tmp_path, "--max_steps=15")
+    assert done.code == 2
+    _assert_told(done.output, ("No checkpoint in --train_dir is sound", "model.ckpt-5.index", "--start_new_model"))
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -88,6 +89,29 @@ def test_training_runs_as_a_job(cluster: dict[str, str], photos: Path, tmp_path:
     assert done.returncode == 0, told
     assert "training step 20" in told and "steps made: chief-0 20" in told
     assert (tmp_path / "run" / "export" / "step_20").is_dir()
+
+
+def test_a_dry_run_looks_at_the_cluster_and_leaves_nothing(
+    cluster: dict[str, str], photos: Path, tmp_path: Path
+) -> None:
+    flags = (
+        f"--train_data_pattern={photos}/catsvsdogs/train/*",
+        f"--train_dir={tmp_path}/a/run",
+        "--strategy=parameter_server",
+        "--num_parameter_servers=1",
+        "--dry_run",
+    )
+    done = _submit(cluster, *flags, "--num_workers=2")
+    told = done.stdout + done.stderr
+    assert done.returncode == 0, told
+    assert "versions, data and --train_dir on every node" in told and "Nothing was written" in told
+    assert re.search(r"^ps-0 +\S+ +1 +0$", told, re.M) and re.search(r"^worker-0 +\S+ +1 +0 +\d+ +\d+$", told, re.M)
+    assert list(tmp_path.iterdir()) == []
+
+    too_large = _submit(cluster, *flags, "--num_workers=9")
+    told = too_large.stdout + too_large.stderr
+    assert too_large.returncode != 0 and "The cluster cannot hold this run" in told and "no room for" in told
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_relative_path_in_a_job_is_refused_and_its_meaning_shown(cluster: dict[str, str], photos: Path) -> None:

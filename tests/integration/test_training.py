@@ -136,10 +136,13 @@ def test_evaluation_from_outside_sees_every_checkpoint_and_ends_with_the_run(pho
 
 def test_a_python_error_in_a_role_is_what_the_user_reads(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "broken_model.py").write_text(
-        "from estimators import BaseModel\n"
-        "class BrokenModel(BaseModel):\n"
+        "import os\n"
+        "from estimators.cvd_models import LogisticModel\n"
+        "class BrokenModel(LogisticModel):\n"
         "    def create_model(self, model_input, num_classes=2, is_training=True, **params):\n"
-        "        raise KeyError('the author forgot something')\n"
+        "        if 'TF_CONFIG' in os.environ:  # not where the graph is built before the run begins\n"
+        "            raise KeyError('the author forgot something')\n"
+        "        return super().create_model(model_input, num_classes, is_training)\n"
     )
     done = _train(
         photos,
@@ -155,6 +158,25 @@ def test_a_python_error_in_a_role_is_what_the_user_reads(photos: Path, tmp_path:
     assert done.left_behind() == []
 
 
+def test_a_model_that_does_not_build_is_told_before_start_new_model_deletes_anything(
+    photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "broken_model.py").write_text(
+        "from estimators import BaseModel\n"
+        "class BrokenModel(BaseModel):\n"
+        "    def create_model(self, model_input, num_classes=2, is_training=True, **params):\n"
+        "        raise KeyError('the author forgot something')\n"
+    )
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "experiment.json").write_text("{}")
+    flags = ("--model=broken_model:BrokenModel", "--start_new_model", *STRATEGIES["multi_worker_mirrored"])
+    done = _train(photos, run, *flags, cwd=tmp_path)
+    assert done.code == 2 and "the author forgot something" in done.output, done.output
+    assert "broken_model.py" in done.output and "model_fn.py" not in done.output
+    assert [path.name for path in run.iterdir()] == ["experiment.json"] and done.left_behind() == []
+
+
 def test_a_second_run_on_a_train_dir_is_refused_and_one_whose_command_was_killed_is_recognised(
     photos: Path, tmp_path: Path
 ) -> None:
@@ -168,9 +190,13 @@ def test_a_second_run_on_a_train_dir_is_refused_and_one_whose_command_was_killed
         assert any(line.startswith("training step 10 ") for line in first.stdout)
         second = run_command("launch.train", *flags, "--start_new_model")
         assert second.code == 2 and f"process {first.pid} " in second.output, second.output
+        status = run_command("launch.status", f"--train_dir={train_dir}")
+        assert status.code == 0 and f"RUNNING: process {first.pid} on" in status.output, status.output
+        assert re.search(r"^step +\d+ of 100000 ", status.output, re.M), status.output
         first.kill()
         assert Finished(0, "", mark).left_behind() == []
     assert json.loads((train_dir / "run_state.json").read_text())["state"] == "RUNNING"
+    assert "KILLED: " in run_command("launch.status", f"--train_dir={train_dir}").output
 
     # The evaluation does not wait for ever for a run that is gone, and the same command goes on.
     rest = run_command("launch.eval", f"--train_dir={train_dir}", f"--eval_data_pattern={data}/validation/*")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cvd_cluster.prediction.pool_plan import PoolPlan, cpus_wanted, plan_pool
+from estimators.errors import InfeasibleError
 
 
 @pytest.mark.parametrize(
@@ -22,12 +23,25 @@ from cvd_cluster.prediction.pool_plan import PoolPlan, cpus_wanted, plan_pool
     ],
 )
 def test_predictors_leave_a_cpu_for_reading(asked, cpus, cores, predictors, threads, reader_cpus):
-    plan = plan_pool(max_worker_count=asked, cpus=cpus, cores=cores, blocks=400)
+    plan = plan_pool(max_worker_count=asked, cpus=cpus, cores=cores, pieces=400)
     assert plan == PoolPlan(predictors=predictors, threads=threads, reader_cpus=reader_cpus)
 
 
-def test_there_are_no_more_predictors_than_blocks():
-    assert plan_pool(max_worker_count=0, cpus=64, cores=64, blocks=2) == PoolPlan(2, threads=32, reader_cpus=1.0)
+def test_there_are_no_more_predictors_than_pieces():
+    assert plan_pool(max_worker_count=0, cpus=64, cores=64, pieces=2) == PoolPlan(2, threads=32, reader_cpus=1.0)
+
+
+@pytest.mark.parametrize(
+    ("each", "gpus", "predictors"), [(1, 4, 4), (2, 5, 2), (0.5, 2, 4), (0.1, 0.3, 3), (1, 99, 15)]
+)
+def test_there_are_as_many_predictors_as_gpus_are_for(each, gpus, predictors):
+    plan = plan_pool(max_worker_count=0, cpus=16, cores=16, pieces=400, gpus_per_worker=each, gpus=gpus)
+    assert (plan.predictors, plan.gpus) == (predictors, each)
+
+
+def test_gpus_that_are_not_there_are_told():
+    with pytest.raises(InfeasibleError, match="--gpus_per_worker=2"):
+        plan_pool(max_worker_count=0, cpus=16, cores=16, pieces=400, gpus_per_worker=2, gpus=1)
 
 
 @pytest.mark.parametrize(("asked", "cores", "cpus"), [(0, 1, 2), (0, 2, 2), (0, 16, 16), (2, 2, 3), (5, 2, 6)])

@@ -6,22 +6,35 @@ from cvd_cluster.prediction.progress import Progress
 
 
 class _Bar:
-    shown = 0
+    shown, total = 0, 0
 
     def update(self, count: int) -> None:
         self.shown += count
 
+    def refresh(self) -> None:
+        pass
+
 
 def test_the_first_and_the_last_batch_and_one_a_second_have_a_line():
     now, lines, bar = [100.0], list[str](), _Bar()
-    progress = Progress(1280, lines.append, bar=bar, clock=lambda: now[0])
+    progress = Progress(1000, lines.append, bar=bar, clock=lambda: now[0])
     for seconds in (5.0, 5.5, 5.9, 6.25, 6.5):
         now[0] = 100.0 + seconds
-        progress.advance(256)
+        progress.advance(256, 100)
+    assert bar.total == 2560  # half of the bytes are read
+    for _ in range(2):
+        progress.finish()
     assert lines == [
         "num examples processed: 256 elapsed seconds: 5.00",
         "num examples processed: 1024 elapsed seconds: 6.25",
         "num examples processed: 1280 elapsed seconds: 6.50",
     ]
-    assert bar.shown == progress.done == 1280
+    assert bar.shown == bar.total == progress.done == progress.predicted == 1280
     assert progress.seconds_to_first == 5.0 and progress.elapsed == 6.5
+
+
+def test_what_an_earlier_run_predicted_counts_but_not_for_the_speed():
+    progress = Progress(1000, list[str]().append)
+    progress.keep(300, 500)
+    progress.advance(100, 100)
+    assert (progress.done, progress.predicted) == (400, 100)

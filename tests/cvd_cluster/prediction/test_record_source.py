@@ -1,55 +1,86 @@
-"""How files become tables of records."""
+"""How files become tasks, and tasks become rows."""
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from cvd_cluster.prediction.record_source import SCHEMA, RecordSource, read_tables
-from cvd_cluster.prediction.shards import Shard
-from estimators.tfrecord_framing import DamagedRecordError
-from tests.estimators.drawn_records import cut, flip, offset_of, write_file
+from cvd_cluster.prediction.input_files import look_at
+from cvd_cluster.prediction.piece_columns import REPORT, SCHEMA, PieceReport
+from cvd_cluster.prediction.reading_plan import ReadingTask, is_complete, reading_tasks
+from cvd_cluster.prediction.record_source import RecordSource, read_tables
+from estimators.errors import DataError
+from tests.estimators.drawn_records import write_file
 
 RECORDS = [bytes([number]) * 100 for number in range(10)]
 
 
-def _tables(path: str, size: int) -> list[dict[str, list[object]]]:
-    tables = list(read_tables(7, path, table_bytes=size))
-    assert all(table.schema.equals(SCHEMA) for table in tables)
-    return [table.to_pydict() for table in tables]
+def _reports(tasks) -> list[tuple[int, int, int]]:
+    found = []
+    for task in tasks:
+        for table in task():
+            assert table.schema.equals(SCHEMA) and table.num_rows == 1
+            report = PieceReport.from_json(table[REPORT][0].as_py())
+            found.append((report.file, report.number, report.records))
+    return found
 
 
-def test_every_row_knows_its_file_and_its_number_in_it(tmp_path):
-    tables = _tables(write_file(tmp_path / "shard", RECORDS), size=350)
-    assert [table["row"] for table in tables] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
-    assert {shard for table in tables for shard in table["shard"]} == {7}
-    assert [record for table in tables for record in table["record"]] == RECORDS
+def test_every_piece_is_a_row_whatever_ray_would_like(tmp_path):
+    paths = [write_file(tmp_path / str(index), RECORDS[:count]) for index, count in enumerate((2, 0, 10))]
+    files = [look_at(path, 500) for path in paths]
+    tasks = RecordSource(files, reading_tasks(files, [{}, {}, {}])).get_read_tasks(parallelism=64)
+    assert _reports(tasks) == [(0, 0, 2), (2, 0, 5), (2, 1, 4), (2, 2, 1)]
 
 
-def test_a_table_ends_with_the_record_that_makes_it_large_enough(tmp_path):
-    path = write_file(tmp_path / "shard", [b"small", b"x" * 1000, b"small too", b""])
-    assert [table["row"] for table in _tables(path, size=500)] == [[0, 1], [2, 3]]
+@pytest.mark.parametrize("finished", [set(), {0}, {1, 2}])
+def test_what_is_finished_is_not_read_out_again(tmp_path, finished):
+    path = write_file(tmp_path / "plain", RECORDS)
+    (tmp_path / "packed").write_bytes(gzip.compress(Path(path).read_bytes()))
+    files = [look_at(path, 500), look_at(str(tmp_path / "packed"), 500)]
+    whole = _all_reports(files[1:])
+    done = {number: whole[number] for number in finished}
+    source = RecordSource(files, reading_tasks(files, [done, done]))
+    expected = [(0, 5), (1, 4), (2, 1)]
+    wanted = [(file, *pair) for file in (0, 1) for pair in expected if pair[0] not in finished]
+    assert _reports(source.get_read_tasks(parallelism=1)) == wanted
 
 
-@pytest.mark.parametrize("damage", [lambda path, at: flip(path, at + 20), lambda path, at: cut(path, at + 30)])
-def test_damage_is_told_with_file_and_offset_after_what_is_before_it(tmp_path, damage):
-    path, offset = write_file(tmp_path / "shard", RECORDS), offset_of(RECORDS[:5])
-    damage(path, offset)
-    tables = read_tables(0, path, table_bytes=400)
-    assert next(tables).num_rows == 4
-    with pytest.raises(DamagedRecordError, match=f"at byte {offset}") as caught:
-        next(tables)
-    assert path in str(caught.value)
+def _all_reports(files) -> dict[int, PieceReport]:
+    tables = [table for task in RecordSource(files, reading_tasks(files, [{}])).get_read_tasks(1) for table in task()]
+    reports = [PieceReport.from_json(table[REPORT][0].as_py()) for table in tables]
+    return {report.number: report for report in reports}
 
 
-def test_each_file_with_records_is_one_task_that_keeps_its_index(tmp_path):
-    paths = [write_file(tmp_path / str(index), RECORDS[:count]) for index, count in enumerate((2, 0, 3))]
-    shards = [Shard(path, count, 10) for path, count in zip(paths, (2, 0, 3), strict=True)]
-    tasks = RecordSource(shards).get_read_tasks(parallelism=64)
-    tables = [table.to_pydict() for task in tasks for table in task()]
-    assert [(table["shard"], table["row"]) for table in tables] == [([0, 0], [0, 1]), ([2, 2, 2], [0, 1, 2])]
+def test_a_packed_file_is_complete_when_its_last_piece_and_all_before_are_there(tmp_path):
+    (tmp_path / "packed").write_bytes(gzip.compress(Path(write_file(tmp_path / "plain", RECORDS)).read_bytes()))
+    file = look_at(str(tmp_path / "packed"), 500)
+    whole = _all_reports([file])
+    assert is_complete(file, whole) and not reading_tasks([file], [whole])
+    for number in whole:
+        assert not is_complete(file, {key: value for key, value in whole.items() if key != number})
+
+
+def test_a_large_file_has_many_tasks_and_very_many_pieces_share_them(tmp_path):
+    file = look_at(write_file(tmp_path / "plain", RECORDS), 1)
+    tasks = reading_tasks([file], [{}])
+    assert file.pieces == 1160 and len(tasks) == 290 and {len(task.pieces) for task in tasks} == {4}
+    assert [piece.number for task in tasks for piece in task.pieces] == list(range(1160))
+
+
+def test_a_file_that_vanished_or_was_written_anew_is_told(tmp_path):
+    path = Path(write_file(tmp_path / "plain", RECORDS))
+    file = look_at(str(path), 500)
+    path.write_bytes(path.read_bytes())
+    with pytest.raises(DataError, match="was written while it was read"):
+        list(read_tables(file, ReadingTask(0, (file.piece(0, 0),))))
+    path.unlink()
+    with pytest.raises(DataError, match="cannot be read any more") as caught:
+        list(read_tables(file, ReadingTask(0, (file.piece(0, 0),))))
+    assert f"{path}: No such file" in caught.value.found
 
 
 def test_a_reading_worker_does_not_import_tensorflow():

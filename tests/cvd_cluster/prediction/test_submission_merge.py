@@ -1,103 +1,150 @@
-"""Predictions come in any order; the submission is in the order of the files, complete and without duplicates."""
+"""Parts of any size become one submission in the order of the files, complete and without duplicates."""
 
 from __future__ import annotations
 
+import csv
 import io
-import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cvd_cluster.prediction.shards import Shard
-from cvd_cluster.prediction.submission_merge import Prediction, SubmissionMerge
-from estimators.errors import DataError, InfrastructureError
+from cvd_cluster.prediction.bad_records import Quarantine
+from cvd_cluster.prediction.prediction_options import DEFAULT, FAIL, QUARANTINE
+from cvd_cluster.prediction.submission_merge import Merged, SubmissionMerge
+from estimators.errors import DataError, InfrastructureError, UserError
 from estimators.submission.prediction_columns import CsvForm
+from tests.cvd_cluster.prediction.made_parts import all_parts
+from tests.estimators.drawn_records import cut, flip, offset_of, write_file
 
-SHARDS = [Shard("/data/a", 3, 30), Shard("/data/empty", 0, 0), Shard("/data/b", 2, 20)]
-IDS = {(0, 0): "5.jpg", (0, 1): "3.jpg", (0, 2): "4.jpg", (2, 0): "1.jpg", (2, 1): "2.jpg"}
-WHOLE = b"Id,Category\n5.jpg,0\n3.jpg,1\n4.jpg,0\n1.jpg,0\n2.jpg,1\n"
-
-
-def _prediction(shard: int, row: int, image_id: str | None = None, error: str | None = None) -> Prediction:
-    image_id = IDS[shard, row] if image_id is None else image_id
-    return Prediction(shard, row, image_id, [row % 2, 1 - row % 2], [0.9, 0.1], error)
+FIRST = [b"%d.jpg" % number for number in (5, 3, 4)]
+SECOND = [b"%d.jpg" % number for number in (1, 2, 6, 7, 8)]
+WHOLE = ["5.jpg,1", "3.jpg,1", "4.jpg,0", "1.jpg,1", "2.jpg,0", "6.jpg,0", "7.jpg,1", "8.jpg,0"]
+PIECES = [17, 40, 100, 1 << 24]
 
 
-def _all() -> list[Prediction]:
-    return [_prediction(*place) for place in IDS]
+class Case:
+    """Two files, an empty one between them, and what a merge makes of them."""
+
+    def __init__(self, folder: Path, first: list[bytes] = FIRST, second: list[bytes] = SECOND) -> None:
+        self.folder = folder
+        self.a = write_file(folder / "a", first)
+        self.empty = write_file(folder / "b-empty", [])
+        self.c = write_file(folder / "c", second)
+        self.csv, self.listed = io.BytesIO(), io.BytesIO()
+
+    def merge(self, policy: str = FAIL, *, category: int = 1, size: int = 40, form: str = "category") -> Merged:
+        files, parts = all_parts(self.folder / f"parts-{size}", [self.a, self.empty, self.c], size)
+        lines = CsvForm(form)
+
+        def write(file: int, table: Any) -> None:
+            assert file in (0, 2)
+            self.csv.write(lines.lines(table))
+
+        return SubmissionMerge(files, parts, policy, category).write(write, Quarantine(self.listed))
+
+    @property
+    def rows(self) -> list[str]:
+        return self.csv.getvalue().decode().splitlines()[1:]
+
+    @property
+    def quarantine(self) -> list[dict[str, str]]:
+        return list(csv.DictReader(io.StringIO(self.listed.getvalue().decode())))
 
 
-def _merge() -> tuple[SubmissionMerge, io.BytesIO]:
-    file, form = io.BytesIO(), CsvForm("category")
-
-    def write(shard: int, table: Any) -> None:
-        assert table.num_rows <= SHARDS[shard].records
-        file.write(form.lines(table))
-
-    return SubmissionMerge(SHARDS, write), file
+@pytest.mark.parametrize("size", PIECES)
+def test_rows_are_in_the_order_of_files_and_records_whatever_the_pieces(tmp_path, size):
+    case = Case(tmp_path)
+    assert case.merge(size=size) == Merged(rows=8, quarantined=0, defaulted=0)
+    assert case.rows == WHOLE and not case.quarantine
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_rows_are_in_the_order_of_files_and_records_whatever_order_they_come_in(seed):
-    merge, file = _merge()
-    predictions = _all()
-    random.Random(seed).shuffle(predictions)
-    for prediction in predictions:
-        merge.add([prediction])
-    merge.finish()
-    assert file.getvalue() == WHOLE
+@pytest.mark.parametrize("size", PIECES)
+def test_bad_records_are_left_out_and_listed_with_their_row(tmp_path, size):
+    bad = [b"undecodable-1", b"", b"\xff\xfe"]
+    case = Case(tmp_path, second=[SECOND[0], *bad, *SECOND[1:]])
+    assert case.merge(QUARANTINE, size=size) == Merged(rows=8, quarantined=3, defaulted=0)
+    assert case.rows == WHOLE
+    expected = [
+        ("1", "undecodable-1", "Invalid JPEG data"),
+        ("2", "", "it has no id"),
+        ("3", "", "its id is not UTF-8: b'\\xff\\xfe'"),
+    ]
+    assert [(row["row"], row["id"], row["reason"]) for row in case.quarantine] == expected
+    assert {row["file"] for row in case.quarantine} == {case.c}
+    assert [int(row["offset"]) for row in case.quarantine] == [offset_of([SECOND[0], *bad[:i]]) for i in range(3)]
 
 
-def test_a_row_is_written_as_soon_as_all_before_it_are_there():
-    merge, file = _merge()
-    merge.add([_prediction(2, 0), _prediction(0, 0)])
-    assert file.getvalue() == b"Id,Category\n5.jpg,0\n"
+@pytest.mark.parametrize("size", PIECES)
+def test_damage_over_several_pieces_is_one_row_and_moves_the_numbers_behind_it(tmp_path, size):
+    case = Case(tmp_path, second=[b"1.jpg", b"x" * 500, b"2.jpg", b"undecodable", b"9.jpg"])
+    flip(case.c, offset_of([b"1.jpg"]) + 9)
+    assert case.merge(QUARANTINE, size=size) == Merged(rows=6, quarantined=2, defaulted=0)
+    begin = offset_of([b"1.jpg"])
+    gap, bad = case.quarantine
+    assert (gap["row"], gap["offset"], gap["bytes"], gap["id"]) == ("1", str(begin), "516", "")
+    assert "checksum of the record's length" in gap["reason"]
+    assert (bad["row"], bad["id"]) == ("3", "undecodable")
 
 
-def test_missing_rows_are_counted_and_the_first_is_named():
-    merge, _ = _merge()
-    merge.add([_prediction(0, 0), _prediction(0, 1), _prediction(2, 1)])
-    with pytest.raises(InfrastructureError, match="2 have no prediction, the first of them is record 2 of /data/a"):
-        merge.finish()
+@pytest.mark.parametrize("size", PIECES)
+def test_a_file_that_is_cut_short_has_one_row_for_what_is_missing(tmp_path, size):
+    case = Case(tmp_path)
+    cut(case.a, offset_of(FIRST) - 3)
+    assert case.merge(QUARANTINE, size=size) == Merged(rows=7, quarantined=1, defaulted=0)
+    assert case.rows == WHOLE[:2] + WHOLE[3:]
+    assert case.quarantine[0]["row"] == "2" and "cut short: 3 of its 9 bytes" in case.quarantine[0]["reason"]
 
 
-def test_a_missing_last_row_is_named_too():
-    merge, _ = _merge()
-    merge.add(_all()[:-1])
-    with pytest.raises(InfrastructureError, match="record 1 of /data/b"):
-        merge.finish()
+@pytest.mark.parametrize(("form", "row"), [("category", "undecodable,1"), ("probability", "undecodable,1")])
+def test_a_default_is_written_in_its_place_where_the_id_is_known(tmp_path, form, row):
+    case = Case(tmp_path, second=[SECOND[0], b"undecodable", b"", *SECOND[1:]])
+    assert case.merge(DEFAULT, form=form) == Merged(rows=9, quarantined=1, defaulted=1)
+    assert case.rows[4] == row and [line.partition(",")[0] for line in case.rows[3:6]] == [
+        "1.jpg",
+        "undecodable",
+        "2.jpg",
+    ]
+    assert [one["reason"] for one in case.quarantine] == ["it has no id"]
 
 
-@pytest.mark.parametrize("order", [1, -1])
-def test_an_id_that_comes_twice_is_refused_with_both_places_in_the_order_of_the_files(order):
-    merge, _ = _merge()
+def test_a_default_that_is_no_class_of_the_model_is_refused(tmp_path):
+    with pytest.raises(UserError, match="--default_category=2") as caught:
+        Case(tmp_path, second=[b"undecodable"]).merge(DEFAULT, category=2)
+    assert "0 to 1" in caught.value.found
+
+
+def test_to_fail_names_the_first_bad_record(tmp_path):
+    with pytest.raises(DataError, match=r"record at byte 21 \(undecodable\): Invalid JPEG data"):
+        Case(tmp_path, second=[b"1.jpg", b"undecodable", b""]).merge(FAIL)
+
+
+@pytest.mark.parametrize("size", PIECES)
+def test_an_id_that_comes_twice_is_refused_with_both_places(tmp_path, size):
+    case = Case(tmp_path, second=[b"1.jpg", b"undecodable", b"3.jpg", b"1.jpg"])
     with pytest.raises(DataError, match="same id") as caught:
-        merge.add([_prediction(0, 1), _prediction(2, 0, image_id="3.jpg")][::order])
-    assert "'3.jpg' is the id of record 1 of /data/a and of record 0 of /data/b" in caught.value.found
+        case.merge(QUARANTINE, size=size)
+    assert f"'3.jpg' is the id of record 1 of {case.a} and of record 2 of {case.c}" in caught.value.found
 
 
-def test_a_record_without_an_id_is_refused():
-    merge, _ = _merge()
-    with pytest.raises(DataError, match="record 2 of /data/a: it has no id"):
-        merge.add([_prediction(0, 2, image_id="")])
+def test_a_default_may_not_double_an_id_either(tmp_path):
+    with pytest.raises(DataError, match="same id"):
+        Case(tmp_path, second=[b"undecodable", b"undecodable"]).merge(DEFAULT)
 
 
-def test_a_record_that_could_not_be_predicted_is_named_with_the_reason():
-    merge, _ = _merge()
-    with pytest.raises(DataError, match=r"record 0 of /data/b \(1.jpg\): Invalid JPEG data"):
-        merge.add([_prediction(2, 0, error="Invalid JPEG data")])
+def test_a_missing_part_is_no_shorter_submission(tmp_path):
+    case = Case(tmp_path)
+    files, parts = all_parts(tmp_path / "parts", [case.a, case.empty, case.c], 40)
+    parts.forget(2, 1)
+    with pytest.raises(InfrastructureError, match=r"1 pieces of .*c have none"):
+        SubmissionMerge(files, parts, FAIL, 0).write(lambda file, table: None, Quarantine(io.BytesIO()))
 
 
-@pytest.mark.parametrize("early", [True, False])
-def test_a_prediction_that_comes_twice_is_no_silent_overwrite(early):
-    merge, _ = _merge()
-    again = _prediction(2, 1) if early else _prediction(0, 0)
-    merge.add([again])
-    with pytest.raises(InfrastructureError, match="twice"):
-        merge.add([again])
-
-
-def test_a_row_beyond_the_end_of_its_file_is_refused():
-    merge, _ = _merge()
-    with pytest.raises(InfrastructureError, match="not there"):
-        merge.add([Prediction(0, 3, "9.jpg", [0], [1.0], None)])
+def test_a_part_that_lost_a_row_is_no_shorter_submission(tmp_path, monkeypatch):
+    case = Case(tmp_path)
+    files, parts = all_parts(tmp_path / "parts", [case.a, case.empty, case.c], 1 << 24)
+    first, whole = parts.read(0, 0), parts.read(2, 0)
+    monkeypatch.setattr(parts, "read", lambda file, number: whole.slice(0, 4) if file else first)
+    with pytest.raises(InfrastructureError, match="8 records were read") as caught:
+        SubmissionMerge(files, parts, FAIL, 0).write(lambda file, table: None, Quarantine(io.BytesIO()))
+    assert "The count does not add up" in str(caught.value)

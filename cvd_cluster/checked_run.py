@@ -1,0 +1,79 @@
+"""A distributed run up to the moment before it writes anything: planned, Ray joined or started, placed, all checked."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cvd_cluster.cluster_options import ClusterOptions
+from cvd_cluster.placement import check_this_machine, placed
+from cvd_cluster.preflight import NodeReport, look_at_nodes
+from cvd_cluster.ray_session import ray_session, starts_ray_here
+from cvd_cluster.topology import Task, make_topology
+from estimators.experiment_options import ExperimentOptions
+from estimators.graph_check import graph_checked_beside
+from estimators.preparation import prepare_run
+from estimators.training_plan import TrainingPlan
+
+
+@dataclass(frozen=True)
+class CheckedRun:
+    """A run that can begin.
+
+    Attributes:
+      plan: what all tasks share.
+      tasks: in the order of the placement group's bundles.
+      group: Ray's placement group, with a bundle a task.
+      nodes: task -> what its node said of itself; {} if all are on this machine, in a Ray of this run's own.
+    """
+
+    plan: TrainingPlan
+    tasks: tuple[Task, ...]
+    group: Any
+    nodes: Mapping[Task, NodeReport]
+
+
+def planned_run(
+    options: ExperimentOptions, cluster: ClusterOptions, *, start_new_model: bool, announce: Callable[[str], None]
+) -> tuple[TrainingPlan, tuple[Task, ...]]:
+    """Checks and plans a run as far as this machine and its files tell; starts nothing.
+
+    Raises:
+      UserError: something does not fit; DataError: a data file is damaged; InfeasibleError: this machine is too small.
+    """
+    plan = prepare_run(
+        options,
+        strategy=cluster.strategy,  # type: ignore[arg-type]
+        num_workers=cluster.num_workers,
+        # TensorFlow makes a replica of every GPU that a worker sees, if the strategy is synchronous.
+        count_replicas=lambda: max(1, cluster.gpus_per_worker),
+        start_new_model=start_new_model,
+        announce=announce,
+    )
+    tasks = make_topology(cluster, with_evaluator=plan.eval_data is not None)
+    if starts_ray_here():
+        check_this_machine(tasks)
+    return plan, tasks
+
+
+@contextlib.contextmanager
+def checked_run(
+    options: ExperimentOptions, cluster: ClusterOptions, *, start_new_model: bool, announce: Callable[[str], None]
+) -> Iterator[CheckedRun]:
+    """Joins or starts Ray and finds room, for as long as the block runs; meanwhile the graph is built to check it.
+
+    Raises:
+      HarnessError: with a message for people.
+    """
+    plan, tasks = planned_run(options, cluster, start_new_model=start_new_model, announce=announce)
+    cpus, gpus = sum(task.cpus for task in tasks), sum(task.gpus for task in tasks)
+    with (
+        graph_checked_beside(options) as graph_is_built,
+        ray_session(cpus_needed=cpus, gpus_needed=gpus, announce=announce) as session,
+        placed(tasks, timeout_secs=cluster.placement_timeout_secs, announce=announce) as group,
+    ):
+        nodes = {} if session.started_here else look_at_nodes(tasks, group, options, plan)
+        graph_is_built()
+        yield CheckedRun(plan, tasks, group, nodes)

@@ -1,0 +1,108 @@
+"""`--dry_run`: all checks of a run, then its plan as a table, and nothing written or started for it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping, Sequence
+
+from cvd_cluster.checked_run import checked_run, planned_run
+from cvd_cluster.cluster_options import ClusterOptions
+from cvd_cluster.preflight import NodeReport
+from cvd_cluster.ray_session import starts_ray_here
+from cvd_cluster.topology import Task, make_topology
+from estimators.experiment_options import ExperimentOptions
+from estimators.graph_check import graph_checked_beside
+from estimators.local_training import plan_locally
+from estimators.torn_checkpoints import look
+from estimators.training_plan import TrainingPlan
+from estimators.worker_shards import shard_for_worker
+
+
+def _print_line(text: str) -> None:
+    print(text, flush=True)
+
+
+def dry_run(
+    options: ExperimentOptions,
+    cluster: ClusterOptions,
+    *,
+    start_new_model: bool,
+    announce: Callable[[str], None] = _print_line,
+) -> None:
+    """Does what a run does before it writes anything, and prints what it would do.
+
+    A Ray that the run would start on this machine is not started. A cluster that it would join is: room is found on it
+    and each node with a role is looked at, then all is given back.
+
+    Raises:
+      HarnessError: what the run itself would end with.
+    """
+    checks = ["flags", "model and loss", "--train_dir", "data files"]
+    if not cluster.in_this_process and not starts_ray_here():
+        with checked_run(options, cluster, start_new_model=start_new_model, announce=announce) as run:
+            plan, tasks, nodes = run.plan, run.tasks, run.nodes
+        checks += ["room on the cluster", "versions, data and --train_dir on every node"]
+    else:
+        with graph_checked_beside(options) as graph_is_built:
+            if cluster.in_this_process:
+                plan = plan_locally(
+                    options,
+                    strategy=cluster.strategy,  # type: ignore[arg-type]
+                    num_replicas=cluster.num_replicas,
+                    start_new_model=start_new_model,
+                    announce=announce,
+                )
+                tasks = make_topology(cluster, with_evaluator=plan.eval_data is not None)
+            else:
+                plan, tasks = planned_run(options, cluster, start_new_model=start_new_model, announce=announce)
+                checks.append("room on this machine")
+            graph_is_built()
+        nodes = {}
+    checks.append("the graph of model and loss")
+    for line in [*_summary(options, plan, start_new_model), "", *_table(tasks, plan, nodes)]:
+        announce(line)
+    announce(f"\nchecked: {', '.join(checks)}. Nothing was written, and nothing runs.")
+
+
+def _summary(options: ExperimentOptions, plan: TrainingPlan, start_new_model: bool) -> list[str]:
+    newest = None if start_new_model else look(options.train_dir).newest
+    begins = f"goes on from step {newest.step}" if newest else "begins at step 0"
+    if newest and newest.step >= plan.max_steps:
+        begins = f"has reached step {newest.step} already: there is nothing to train"
+    replicas = plan.num_workers * plan.replicas_per_worker
+    rows = {
+        "model": f"{options.model}, {options.label_loss}, {options.optimizer}",
+        "strategy": f"{plan.strategy}, {replicas} replica{'s' * (replicas > 1)}, {plan.examples_per_step} examples a "
+        "step",
+        "steps": f"{plan.max_steps}; the run {begins}",
+        "train_dir": options.train_dir + (", emptied first" if start_new_model else ""),
+    }
+    if plan.warm_start_from:
+        rows["initial values"] = plan.warm_start_from
+    width = max(map(len, rows))
+    return [f"{name.ljust(width)}  {value}" for name, value in rows.items()]
+
+
+def _table(tasks: Sequence[Task], plan: TrainingPlan, nodes: Mapping[Task, NodeReport]) -> list[str]:
+    rows = [("role", "node", "CPUs", "GPUs", "files", "examples")]
+    in_this_process = plan.strategy in ("local", "mirrored")
+    for task in tasks:
+        files = examples = ""
+        if task.trains:
+            shard = shard_for_worker(plan.train_data, task.worker_index, plan.num_workers)
+            files, examples = str(len(shard.files)), str(shard.examples)
+        elif task.role == "evaluator" and plan.eval_data is not None:
+            files, examples = str(len(plan.eval_data.paths)), str(plan.eval_data.examples)
+        node = nodes[task].host if task in nodes else platform.node()
+        cpus, gpus = ("all", "all") if in_this_process else (f"{task.cpus:g}", str(task.gpus))
+        rows.append((task.name, node, cpus, gpus, files, examples))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """Names to the left, numbers to the right."""
+    return [
+        text.ljust(width) if column < 2 else text.rjust(width)
+        for column, (text, width) in enumerate(zip(row, widths, strict=True))
+    ]

@@ -1,0 +1,145 @@
+"""What becomes of records without a prediction: the run ends, they are left out and listed, or a default is written."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cvd_cluster.prediction.input_files import InputFile
+from cvd_cluster.prediction.ordered_rows import Rows
+from cvd_cluster.prediction.part_columns import ERROR, OFFSET, SCHEMA, SIZE, width_of
+from cvd_cluster.prediction.prediction_options import DEFAULT, FAIL
+from estimators import storage
+from estimators.errors import DataError, UserError
+from estimators.submission.prediction_columns import CLASS_INDEXES, IMAGE_ID, PREDICTIONS
+
+_COLUMNS = ("file", "row", "offset", "bytes", "id", "reason")
+
+
+def bad_record_error(path: str, row: dict[str, Any]) -> DataError:
+    """The error for a record that cannot be predicted.
+
+    Args:
+      path: its file.
+      row: of part_columns.SCHEMA.
+    """
+    name = f" ({row[IMAGE_ID]})" if row[IMAGE_ID] else ""
+    return DataError(
+        "A record cannot be predicted",
+        found=f"{path}, record at byte {row[OFFSET]}{name}: {row[ERROR]}",
+        change="mend or remove that record; or --on_bad_record=quarantine leaves bad records out and lists them, "
+        "--on_bad_record=default writes --default_category for them. What is predicted already is kept",
+    )
+
+
+@dataclass
+class BadRecords:
+    """Divides rows into those that are written and those that are not.
+
+    Attributes:
+      files: the input files.
+      policy: fail, quarantine or default.
+      default_category: the class for `default`.
+      quarantined: how many were left out.
+      defaulted: how many got the default.
+    """
+
+    files: Sequence[InputFile]
+    policy: str
+    default_category: int
+    quarantined: int = 0
+    defaulted: int = 0
+
+    def divide(self, rows: Rows) -> tuple[pa.Table, bytes]:
+        """The rows that are written, and the lines of the quarantine for the others.
+
+        Raises:
+          DataError: there are others, and the policy is to fail.
+          UserError: the model knows no such class as the default.
+        """
+        table = rows.table
+        if table[ERROR].null_count == table.num_rows:
+            return table, b""
+        bad = pc.is_valid(table[ERROR])
+        if self.policy == FAIL:
+            (first,) = table.filter(bad).slice(0, 1).to_pylist()
+            raise bad_record_error(self.files[rows.file].path, first)
+        if self.policy == DEFAULT:
+            table = self._with_defaults(table)
+            bad = pc.is_valid(table[ERROR])
+        return table.filter(pc.invert(bad)), self._lines(rows, table, bad)
+
+    def _with_defaults(self, table: pa.Table) -> pa.Table:
+        width, category = width_of(table), self.default_category
+        chosen = table.to_pylist()
+        for row in chosen:
+            if row[ERROR] is not None and row[IMAGE_ID] is not None:
+                self._check_category(width)
+                others = [one for one in range(width) if one != category][: width - 1]
+                row[CLASS_INDEXES], row[PREDICTIONS] = [category, *others], [1.0, *(0.0 for _ in others)]
+                row[ERROR] = None
+                self.defaulted += 1
+        return pa.Table.from_pylist(chosen, SCHEMA)
+
+    def _check_category(self, width: int) -> None:
+        # An export holds the 20 likeliest classes at the most; with fewer it is known that these are all.
+        if self.default_category >= width and width < 20:
+            raise UserError(
+                "The model knows no such class",
+                asked=f"--default_category={self.default_category}",
+                found=f"its classes are 0 to {width - 1}",
+                change="--default_category; what is predicted already is kept",
+            )
+
+    def _lines(self, rows: Rows, table: pa.Table, bad: Any) -> bytes:
+        text = io.StringIO()
+        lines = csv.writer(text, lineterminator="\n")
+        path = self.files[rows.file].path
+        for index, row in enumerate(table.to_pylist()):
+            if bad[index].as_py():
+                number = rows.first_row + index
+                lines.writerow([path, number, row[OFFSET], row[SIZE], row[IMAGE_ID] or "", row[ERROR]])
+                self.quarantined += 1
+        return text.getvalue().encode("utf-8", "backslashreplace")
+
+
+class Quarantine:
+    """The list of what was left out.
+
+    Args:
+      file: open for writing.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.is_empty = True
+
+    def write(self, lines: bytes) -> None:
+        """Adds lines."""
+        if lines and self.is_empty:
+            self._file.write((",".join(_COLUMNS) + "\n").encode())
+            self.is_empty = False
+        self._file.write(lines)
+
+
+def quarantine_path(output: str) -> str:
+    """Where the list of an output's bad records is."""
+    return output.rstrip("/") + ".quarantine.csv"
+
+
+@contextlib.contextmanager
+def quarantine(output: str) -> Iterator[Quarantine]:
+    """Writes `<output>.quarantine.csv`, which appears whole at the end; where nothing is listed, there is none."""
+    path = quarantine_path(output)
+    with storage.written_whole(path) as file:
+        made = Quarantine(file)
+        yield made
+    if made.is_empty:
+        storage.delete(path)

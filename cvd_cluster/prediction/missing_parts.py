@@ -1,0 +1,164 @@
+"""Computes the parts that are not finished: reads with Ray Data, predicts with a pool of predictors."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+
+from cvd_cluster.embedded_ray import usable_cores
+from cvd_cluster.prediction.bad_records import bad_record_error
+from cvd_cluster.prediction.finished_parts import FinishedPart, FinishedParts
+from cvd_cluster.prediction.input_files import InputFile
+from cvd_cluster.prediction.part_columns import ERROR, damage_row, report_of
+from cvd_cluster.prediction.pool_plan import PoolPlan, cpus_wanted, plan_pool
+from cvd_cluster.prediction.prediction_options import FAIL, PredictionOptions
+from cvd_cluster.prediction.predictor import PredictorSettings
+from cvd_cluster.prediction.preparation import Prepared
+from cvd_cluster.prediction.progress import Progress
+from cvd_cluster.prediction.reading_plan import ReadingTask, pieces_to_read_again, reading_tasks
+from cvd_cluster.ray_session import RaySession, ray_session
+from estimators.submission.target import write_errors_told
+
+
+def predict_missing_parts(
+    options: PredictionOptions,
+    prepared: Prepared,
+    parts: FinishedParts,
+    progress: Progress,
+    announce: Callable[[str], None],
+) -> int:
+    """Computes what is missing among the parts.
+
+    Args:
+      options: of the run.
+      prepared: the same.
+      parts: what is finished; gets the rest.
+      progress: is told of each part.
+      announce: takes a line for the user.
+
+    Returns:
+      How many predictors were started; 0 if nothing was missing.
+
+    Raises:
+      DataError: a record is bad, and that is to end the run; or a file cannot be read.
+      UserError: the model cannot be used.
+      InfrastructureError: Ray failed.
+    """
+    run = _Run(options, prepared, parts, progress)
+    run.look_at_what_is_kept(announce)
+    tasks = run.next_tasks()
+    if not tasks:
+        return 0
+    cores = usable_cores()
+    with ray_session(
+        cpus_needed=cpus_wanted(options.max_worker_count, cores),
+        gpus_needed=options.gpus_per_worker,
+        announce=announce,
+    ) as session:
+        plan = _plan(options, session, cores, sum(len(task.pieces) or 1 for task in tasks), announce)
+        run.compute(tasks, plan, session, announce)
+        return plan.predictors
+
+
+class _Run:
+    def __init__(
+        self, options: PredictionOptions, prepared: Prepared, parts: FinishedParts, progress: Progress
+    ) -> None:
+        self._options, self._prepared, self._parts, self._progress = options, prepared, parts, progress
+        self._files: Sequence[InputFile] = prepared.files
+
+    def look_at_what_is_kept(self, announce: Callable[[str], None]) -> None:
+        kept = [(index, number) for index, parts in enumerate(self._parts.of_file) for number in sorted(parts)]
+        for index, number in kept:
+            self._fail_if_bad(index, number, self._parts.of_file[index][number])
+        if kept:
+            size = sum(self._bytes(index, number) for index, number in kept)
+            announce(f"{self._parts.rows} records were predicted by an earlier run and are kept")
+            self._progress.keep(self._parts.rows, size)
+
+    def next_tasks(self) -> list[ReadingTask]:
+        """What is to be read; first what is missing, then what was begun at a wrong place."""
+        tasks = reading_tasks(self._files, self._parts.of_file)
+        if tasks:
+            return tasks
+        again = pieces_to_read_again(self._files, self._parts.of_file)
+        for piece in again:
+            self._progress.done -= self._parts.of_file[piece.file][piece.number].rows
+            self._parts.forget(piece.file, piece.number)
+        return [ReadingTask(piece.file, (piece,)) for piece in again]
+
+    def compute(
+        self, tasks: list[ReadingTask], plan: PoolPlan, session: RaySession, announce: Callable[[str], None]
+    ) -> None:
+        from cvd_cluster.prediction.predictor_pool import predictor_pool
+        from cvd_cluster.prediction.ray_errors import told_plainly
+
+        settings = PredictorSettings(
+            model_dir=self._prepared.model_dir,
+            batch_size=self._options.batch_size,
+            threads=plan.threads,
+            max_image_pixels=self._options.max_image_pixels,
+            on_gpu=plan.gpus > 0,
+        )
+        with told_plainly(), predictor_pool(plan, settings, announce=announce) as pool:
+            # Ray Data is imported, which takes a second, while the predictors load TensorFlow.
+            from cvd_cluster.prediction.record_blocks import record_blocks
+
+            while tasks:
+                blocks = record_blocks(
+                    self._files,
+                    tasks,
+                    num_readers=self._options.num_readers,
+                    reader_cpus=plan.reader_cpus,
+                    own_ray=session.started_here,
+                )
+                # Closed here, not when it is collected: that may be after the end of Ray, of which it asks something.
+                with contextlib.closing(blocks):
+                    for some in pool.predict(blocks):
+                        for part in some:
+                            self._finish(part)
+                tasks = self.next_tasks()
+
+    def _finish(self, part: object) -> None:
+        report = report_of(part)
+        with write_errors_told(self._options.output, flag=self._options.output_flag.lstrip("-")):
+            finished = self._parts.add(part)
+        self._progress.advance(finished.rows, self._bytes(report.file, report.number))
+        self._fail_if_bad(report.file, report.number, finished)
+
+    def _fail_if_bad(self, file: int, number: int, part: FinishedPart) -> None:
+        if self._options.on_bad_record != FAIL or not (part.bad or part.lost):
+            return
+        table = self._parts.read(file, number)
+        rows = [row for row in table.to_pylist() if row[ERROR] is not None]
+        lost = report_of(table).lost
+        rows += damage_row(lost).to_pylist() if lost else []
+        raise bad_record_error(self._files[file].path, rows[0])
+
+    def _bytes(self, file: int, number: int) -> int:
+        of = self._files[file]
+        if of.gzip:
+            return of.size if self._parts.of_file[file][number].eof is not None else 0
+        piece = of.piece(file, number)
+        return piece.end - piece.begin
+
+
+def _plan(
+    options: PredictionOptions, session: RaySession, cores: int, pieces: int, announce: Callable[[str], None]
+) -> PoolPlan:
+    import ray
+
+    resources = ray.cluster_resources()
+    cpus = float(resources.get("CPU", 1.0))
+    plan = plan_pool(
+        max_worker_count=options.max_worker_count,
+        cpus=cpus,
+        cores=cores if session.started_here else None,
+        pieces=pieces,
+        gpus_per_worker=options.gpus_per_worker,
+        gpus=float(resources.get("GPU", 0.0)),
+    )
+    free = float(ray.available_resources().get("CPU", 0.0))
+    if free < plan.predictors + plan.reader_cpus:
+        announce(f"{free:g} of the cluster's {cpus:g} CPUs are free: {plan.predictors} predictors wait for the others")
+    return plan

@@ -1,0 +1,201 @@
+"""What a cluster that was joined must be like, looked at on every node that got a role, before anything is written.
+
+    with placed(tasks, …) as group:
+        homes = look_at_nodes(tasks, group, options, plan)
+
+On a Ray that was started here every role is on this machine, where all of it is checked already.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+import socket
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cvd_cluster.topology import Task
+from estimators import storage
+from estimators.errors import InfrastructureError, UserError
+from estimators.experiment_options import ExperimentOptions
+from estimators.training_plan import TrainingPlan
+
+_LOOK_SECS = 60.0
+# A network file system may show a file that another machine wrote a moment later.
+_SEEN_SECS = 5.0
+_MOST_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class NodeReport:
+    """What a node said of itself.
+
+    Attributes:
+      host: its name.
+      versions: package -> version, "Python" among them.
+      unreadable: paths of data files that cannot be read there, each with the reason.
+      train_dir_trouble: why train_dir is not the folder that this command sees; "" if it is.
+    """
+
+    host: str
+    versions: Mapping[str, str]
+    unreadable: tuple[str, ...]
+    train_dir_trouble: str
+
+
+def look_at_nodes(
+    tasks: Sequence[Task], group: Any, options: ExperimentOptions, plan: TrainingPlan
+) -> dict[Task, NodeReport]:
+    """Has each node that got a role report, and compares that with this machine. Leaves nothing in train_dir.
+
+    Args:
+      tasks: in the order of the placement group's bundles.
+      group: Ray's placement group.
+      options: of the run.
+      plan: with the data files.
+
+    Raises:
+      UserError: a node has other versions, cannot read a data file, or sees another train_dir.
+      InfrastructureError: a node does not answer.
+    """
+    import ray
+
+    nodes: dict[int, str] = ray.util.placement_group_table(group)["bundles_to_node_id"]
+    # One look a node: the first of its roles takes it.
+    first = {nodes[index]: index for index in reversed(range(len(tasks)))}
+    with _token_in(options.train_dir) as folder:
+        paths = (*plan.train_data.paths, *(plan.eval_data.paths if plan.eval_data else ()))
+        found = _reports({node: tasks[index] for node, index in first.items()}, group, tasks, folder, paths)
+        reports = {node: _with_own_look(report, folder, node) for node, report in found.items()}
+    _check(reports, options)
+    return {task: reports[nodes[index]] for index, task in enumerate(tasks)}
+
+
+def _reports(
+    first: Mapping[str, Task], group: Any, tasks: Sequence[Task], folder: str, paths: Sequence[str]
+) -> dict[str, NodeReport]:
+    import ray
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+    look = ray.remote(num_cpus=0, max_retries=0)(_look)
+    calls = {
+        node: look.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group, tasks.index(task))).remote(
+            folder, node, tuple(paths)
+        )
+        for node, task in first.items()
+    }
+    try:
+        return dict(zip(calls, ray.get(list(calls.values()), timeout=_LOOK_SECS), strict=True))
+    except ray.exceptions.RayError as error:
+        raise InfrastructureError(
+            "A node of the cluster cannot be looked at",
+            asked=", ".join(task.name for task in first.values()),
+            found=str(error).strip().splitlines()[-1],
+            change="is this project installed there, as it is here? See also the logs of Ray on that node",
+        ) from error
+
+
+def _look(folder: str, node: str, paths: Sequence[str]) -> NodeReport:
+    """Runs on a node."""
+    return NodeReport(socket.gethostname(), _versions(), tuple(_unreadable(paths)), _exchange_tokens(folder, node))
+
+
+def _versions() -> dict[str, str]:
+    """Without an import, which would take TensorFlow seconds."""
+    versions = {"Python": platform.python_version()}
+    for package in ("ray", "tensorflow", "tensorflow-cpu"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package.removesuffix("-cpu")] = importlib.metadata.version(package)
+    return versions
+
+
+def _unreadable(paths: Sequence[str]) -> Iterator[str]:
+    # Of an object store, which is the same from everywhere, one file tells enough.
+    for path in paths if not storage.is_remote(paths[0]) else paths[:1]:
+        try:
+            with storage.open_binary(path) as file:
+                file.read(1)
+        except Exception as error:
+            yield f"{path}: {getattr(error, 'strerror', None) or ' '.join(str(error).split())[:200]}"
+
+
+def _exchange_tokens(folder: str, node: str) -> str:
+    """Reads the token of the command and writes one for it; the trouble, if there is some."""
+    try:
+        if not _seen(os.path.join(folder, "command")):
+            return "what this command wrote there is not seen"
+        storage.write_text(os.path.join(folder, node), node)
+    except Exception as error:
+        return " ".join(str(error).split())[:300]
+    return ""
+
+
+def _seen(path: str) -> bool:
+    until = time.monotonic() + _SEEN_SECS
+    while not storage.exists(path):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.2)
+    return True
+
+
+def _with_own_look(report: NodeReport, folder: str, node: str) -> NodeReport:
+    if report.train_dir_trouble or _seen(os.path.join(folder, node)):
+        return report
+    trouble = "what was written there is not seen by this command"
+    return NodeReport(report.host, report.versions, report.unreadable, trouble)
+
+
+@contextlib.contextmanager
+def _token_in(train_dir: str) -> Iterator[str]:
+    """A folder with a token in train_dir; afterwards all that was made for it is gone, train_dir itself if need be."""
+    made: list[str] = []
+    path = train_dir
+    while not storage.is_remote(path) and path and not os.path.isdir(path):
+        made.append(path)
+        path = os.path.dirname(path)
+    folder = os.path.join(train_dir, f".preflight-{uuid.uuid4().hex[:8]}")
+    try:
+        storage.make_dirs(folder)
+        storage.write_text(os.path.join(folder, "command"), "")
+        yield folder
+    finally:
+        with contextlib.suppress(OSError):
+            storage.delete(folder)
+        for path in made:
+            with contextlib.suppress(OSError):  # somebody may have put something there meanwhile
+                os.rmdir(path)
+
+
+def _check(reports: Mapping[str, NodeReport], options: ExperimentOptions) -> None:
+    here = _versions()
+    for report in reports.values():
+        different = [name for name in sorted({*here, *report.versions}) if here.get(name) != report.versions.get(name)]
+        if different:
+            raise UserError(
+                f"{report.host} has other versions than this machine",
+                asked=", ".join(f"{name} {here.get(name, 'not installed')}" for name in different),
+                found=", ".join(f"{name} {report.versions.get(name, 'not installed')}" for name in different),
+                change="install the same on all nodes (constraints.txt), and give their `ray start` that environment",
+            )
+        if report.unreadable:
+            raise UserError(
+                f"{report.host} cannot read the data",
+                asked=f"--train_data_pattern={options.train_data_pattern}"
+                + (f" --eval_data_pattern={options.eval_data_pattern}" if options.eval_data_pattern else ""),
+                found=f"{len(report.unreadable)} files, {'; '.join(report.unreadable[:_MOST_SHOWN])}",
+                change="paths that every node reaches: a network file system at the same place, or gs://",
+            )
+        if report.train_dir_trouble:
+            raise UserError(
+                f"--train_dir is not the same folder on {report.host} as on this machine",
+                asked=f"--train_dir={options.train_dir}",
+                found=report.train_dir_trouble,
+                change="--train_dir to a folder that every node can write and read: a network file system at the same "
+                "place, or gs://",
+            )

@@ -1,0 +1,118 @@
+"""Builds the graph of model and loss once, before a run begins: `python -m estimators.graph_check RESULT_FD`.
+
+A model that cannot be built is told before anything is written; so `--start_new_model` has deleted nothing for it. In a
+run on Ray a process of its own does it, beside the start of Ray: the command itself never imports TensorFlow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import IO
+
+from estimators.child_process import ChildProcess, die_with_parent
+from estimators.errors import HarnessError, InfrastructureError
+from estimators.experiment_options import ExperimentOptions
+from estimators.tensorflow_compat import quiet_tensorflow
+from estimators.user_code import user_errors_told
+
+
+def build_graph(options: ExperimentOptions) -> None:
+    """Builds what training, evaluation and export will build, on no data and without a session.
+
+    Raises:
+      UserError: model and loss do not fit, or the user's code raised something.
+    """
+    quiet_tensorflow()
+    import tensorflow as tf
+
+    from estimators.model_fn import make_model_fn
+
+    size = options.image_size
+    keys = tf.estimator.ModeKeys
+    asked = f"--model={options.model} --label_loss={options.label_loss}"
+    for mode, batch in ((keys.TRAIN, options.batch_size), (keys.EVAL, None), (keys.PREDICT, None)):
+        with (
+            tf.Graph().as_default(),
+            tf.device("/CPU:0"),
+            user_errors_told(f"The graph of {options.model} cannot be built, to {mode}", asked=asked),
+        ):
+            tf.compat.v1.train.get_or_create_global_step()
+            image = tf.compat.v1.placeholder(tf.float32, [batch, size, size, 3])
+            features = {"image": image, "image_id": tf.compat.v1.placeholder(tf.string, [batch])}
+            labels = None if mode == keys.PREDICT else tf.compat.v1.placeholder(tf.int64, [batch])
+            make_model_fn(options, examples_per_step=options.batch_size)(features, labels, mode)
+
+
+@contextlib.contextmanager
+def graph_checked_beside(options: ExperimentOptions) -> Iterator[Callable[[], None]]:
+    """Starts a process that builds the graph; yields a function that returns once it is built.
+
+    Raises, that function:
+      UserError: the graph cannot be built.
+      InfrastructureError: the process ended without a word.
+    """
+    with tempfile.TemporaryFile() as output:
+        check = _GraphCheck(options, output)
+        try:
+            yield check.wait
+        finally:
+            check.end()
+
+
+class _GraphCheck:
+    def __init__(self, options: ExperimentOptions, output: IO[bytes]) -> None:
+        read_fd, write_fd = os.pipe()
+        self._output = output
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "CUDA_VISIBLE_DEVICES": "-1"}
+        argv = [sys.executable, "-m", "estimators.graph_check", str(write_fd)]
+        try:
+            self._process = ChildProcess(argv, env=env, output=output, pass_fds=[write_fd], stdin=True)
+        finally:
+            os.close(write_fd)
+        self._result = os.fdopen(read_fd, "rb")
+        self._process.write_line(json.dumps(options.to_json()))
+
+    def wait(self) -> None:
+        result = self._result.read()
+        code = self._process.wait()
+        if result:
+            raise pickle.loads(result)
+        if code != 0:
+            self._output.seek(0)
+            last = self._output.read().decode("utf-8", "replace").strip().splitlines()[-3:]
+            raise InfrastructureError(
+                "The process that builds the graph to check it ended without a word",
+                found="\n".join([f"exit code {code}", *last]),
+                change="look for memory that ran out, or a library that the model's module needs",
+            )
+
+    def end(self) -> None:
+        self._result.close()
+        # Hours after it ended its number may be another's.
+        if self._process.exit_code() is None:
+            self._process.kill()
+
+
+def main() -> int:
+    """Reads options from stdin; writes the pickled error, if there is one, to RESULT_FD."""
+    die_with_parent()
+    options = ExperimentOptions.from_json(json.loads(sys.stdin.readline()), source="the options of this check")
+    try:
+        build_graph(options)
+    except HarnessError as error:
+        with os.fdopen(int(sys.argv[1]), "wb") as result:
+            pickle.dump(error, result)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)  # what TensorFlow would tidy up is of no use to anybody

@@ -1,0 +1,265 @@
+"""One run at a time in a train_dir: `run_lock.json` names the process that has it, and shows that it lives.
+
+No lock of the operating system is used, since an object store has none. On one machine the file is made exclusively,
+and the process it names is looked up; from another machine a run is known by its sign of life, every few seconds. Where
+two take over the same dead run's lock in one moment, the last to write it has it, and the other finds that out.
+
+Evaluation and prediction beside a run take no lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from estimators import storage
+from estimators.errors import HarnessError, InfrastructureError, UserError
+from estimators.process_identity import ProcessIdentity, this_process
+
+LOCK_FILE = "run_lock.json"
+_BEAT_SECS = 5.0
+# How long a run elsewhere may give no sign of life before another takes its place.
+_SILENT_SECS = 20.0
+# As long as two that take over the same lock can be apart.
+_SETTLE_SECS = 0.5
+# So many signs of life in a row cannot be written to a local disk before the folder is taken for lost.
+_FAILED_BEATS = 3
+
+
+# Folders that this process had and lost.
+_lost_here: set[str] = set()
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who has a train_dir.
+
+    Attributes:
+      process: of the command.
+      since: seconds since the epoch.
+      token: of this lock alone.
+      beat: seconds since the epoch of the last sign of life, by the clock of its storage.
+    """
+
+    process: ProcessIdentity
+    since: float
+    token: str
+    beat: float
+
+    def __str__(self) -> str:
+        return f"{self.process}, since {datetime.fromtimestamp(self.since).astimezone():%Y-%m-%d %H:%M:%S %z}"
+
+    def lives(self) -> bool:
+        """Whether it goes on, as far as one look tells: of a process elsewhere the age of its last sign of life."""
+        gone = self.process.is_gone
+        return not gone if gone is not None else time.time() - self.beat < _SILENT_SECS
+
+
+def read_holder(train_dir: str) -> Holder | None:
+    """Who has `train_dir`, alive or not; None if nobody has."""
+    path = os.path.join(train_dir, LOCK_FILE)
+    if not storage.exists(path):
+        return None
+    try:
+        values = json.loads(storage.read_text(path))
+        beat = values["beat"] if storage.is_remote(path) else storage.modified_ns(path) / 1e9
+        return Holder(ProcessIdentity(**values["process"]), values["since"], values["token"], beat)
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError):
+        # Half written, by a process that is at it or that was killed there.
+        return Holder(ProcessIdentity("an unknown host", "", 0, 0.0), 0.0, "", storage.modified_ns(path) / 1e9)
+
+
+def was_lost(train_dir: str) -> bool:
+    """True if this process had `train_dir` and another run has it now, or nobody can reach it."""
+    return train_dir in _lost_here
+
+
+def check_free(train_dir: str) -> None:
+    """Refuses a train_dir that a living process of this machine has; costs nothing and writes nothing.
+
+    Raises:
+      UserError: it has.
+    """
+    holder = read_holder(train_dir)
+    if holder is not None and holder.process.is_gone is False:
+        raise _refused(train_dir, holder)
+
+
+@contextlib.contextmanager
+def locked(
+    train_dir: str,
+    *,
+    announce: Callable[[str], None] = print,
+    beat_secs: float = _BEAT_SECS,
+    silent_secs: float = _SILENT_SECS,
+) -> Iterator[None]:
+    """Has `train_dir` for as long as the block runs; the folder is made if it is missing.
+
+    A block in the main thread is interrupted when the folder is lost meanwhile.
+
+    Args:
+      train_dir: the folder.
+      announce: called with a line if a run that died is replaced.
+      beat_secs: between two signs of life.
+      silent_secs: how long to wait for a sign of life of a run elsewhere.
+
+    Raises:
+      UserError: another run has it.
+      InfrastructureError: it cannot be written, vanished, became read-only, or another run took it, since this one
+        stood still too long.
+    """
+    lock = _Lock(train_dir, beat_secs)
+    _lost_here.discard(train_dir)
+    try:
+        storage.make_dirs(train_dir)
+        lock.take(announce, silent_secs)
+    except OSError as error:
+        raise _unusable(train_dir, error) from error
+    try:
+        yield
+    except BaseException as error:
+        lock.release()
+        if lock.lost is not None:
+            raise lock.lost from error
+        raise
+    lock.release()
+    if lock.lost is not None:
+        raise lock.lost
+
+
+class _Lock:
+    def __init__(self, train_dir: str, beat_secs: float) -> None:
+        self._train_dir, self._beat_secs = train_dir, beat_secs
+        self._path = os.path.join(train_dir, LOCK_FILE)
+        now = time.time()
+        self._holder = Holder(this_process(), now, uuid.uuid4().hex, now)
+        self._interrupts = threading.current_thread() is threading.main_thread()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat_on, name="train_dir_lock", daemon=True)
+        self.lost: HarnessError | None = None
+
+    def take(self, announce: Callable[[str], None], silent_secs: float) -> None:
+        if storage.is_remote(self._path) or not self._made_first():
+            other = read_holder(self._train_dir)
+            if other is not None:
+                if _shows_life(self._train_dir, other, announce, silent_secs):
+                    raise _refused(self._train_dir, other)
+                announce(f"the run that had --train_dir ({other}) is gone; this one takes its place")
+            self._write()
+            time.sleep(_SETTLE_SECS)
+            winner = read_holder(self._train_dir)
+            if winner is not None and winner.token != self._holder.token:
+                raise _refused(self._train_dir, winner)
+        self._thread.start()
+
+    def _made_first(self) -> bool:
+        """Makes the file, unless there is one."""
+        try:
+            with open(self._path, "x", encoding="utf-8") as file:
+                file.write(self._text())
+        except FileExistsError:
+            return False
+        except OSError:
+            storage.delete(self._path)
+            raise
+        return True
+
+    def _text(self) -> str:
+        return json.dumps(dataclasses.asdict(dataclasses.replace(self._holder, beat=time.time()))) + "\n"
+
+    def _write(self) -> None:
+        storage.write_text(self._path, self._text())
+
+    def release(self) -> None:
+        self._ended.set()
+        self._thread.join(timeout=self._beat_secs)
+        with contextlib.suppress(Exception):  # a folder that is gone needs no release
+            holder = read_holder(self._train_dir)
+            if holder is not None and holder.token == self._holder.token:
+                storage.delete(self._path)
+
+    def _beat_on(self) -> None:
+        failed = 0
+        while not self._ended.wait(self._beat_secs) and self.lost is None:
+            try:
+                self._beat()
+                failed = 0
+            except Exception as error:
+                # An object store that does not answer comes back, and nobody else can write there meanwhile.
+                failed += not storage.is_remote(self._path)
+                if failed == _FAILED_BEATS:
+                    self._lose(_unusable(self._train_dir, error))
+
+    def _beat(self) -> None:
+        holder = read_holder(self._train_dir)
+        if holder is not None and holder.token != self._holder.token:
+            self._lose(_taken(self._train_dir, holder))
+        elif holder is None or storage.is_remote(self._path):
+            self._write()
+        else:
+            os.utime(self._path)  # needs no room on a full disk
+
+    def _lose(self, error: HarnessError) -> None:
+        if not self._ended.is_set():
+            self.lost = error
+            _lost_here.add(self._train_dir)
+            if self._interrupts:
+                # As Ctrl-C does; `_thread.interrupt_main` would leave it asleep in a system call.
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+def _shows_life(train_dir: str, other: Holder, announce: Callable[[str], None], silent_secs: float) -> bool:
+    gone = other.process.is_gone
+    # A clock that differs by minutes is possible, one that differs by an hour is not.
+    if gone is not None or time.time() - other.beat > 3600:
+        return gone is False
+    announce(f"--train_dir belongs to {other}; looking {silent_secs:g} s for a sign of life")
+    until = time.monotonic() + silent_secs
+    while time.monotonic() < until:
+        time.sleep(min(0.5, silent_secs / 10))
+        now = read_holder(train_dir)
+        if now is None:
+            return False
+        if now != other:
+            return True
+    return False
+
+
+def _refused(train_dir: str, holder: Holder) -> UserError:
+    return UserError(
+        "Another run is at work on --train_dir",
+        asked=f"--train_dir={train_dir}",
+        found=f"{holder}",
+        change="--train_dir, or wait for that run, or end it",
+    )
+
+
+def _taken(train_dir: str, holder: Holder) -> InfrastructureError:
+    return InfrastructureError(
+        "Another run took over --train_dir, since this one gave no sign of life",
+        asked=f"--train_dir={train_dir}",
+        found=f"{holder}",
+        change="nothing, if that run is wanted: it continues from the newest checkpoint",
+    )
+
+
+def _unusable(train_dir: str, error: Exception) -> InfrastructureError:
+    there = storage.is_dir(train_dir)
+    return InfrastructureError(
+        "--train_dir cannot be written" if there else "--train_dir is gone",
+        asked=f"--train_dir={train_dir}",
+        found=" ".join(str(error).split()),
+        change="look for a full disk or a lost mount, and give the same command again: it continues from the "
+        "newest checkpoint",
+    )

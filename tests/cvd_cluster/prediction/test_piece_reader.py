@@ -1,0 +1,164 @@
+"""Whatever is damaged, readers of small pieces find what a reader of the whole file finds; every byte is accounted."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import random
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from estimators.tfrecord_framing import framed, masked_crc, read_records
+from tests.cvd_cluster.prediction.piecewise import read_in_pieces
+from tests.estimators.drawn_records import cut, flip, offset_of, write_file
+
+RECORDS = [random.Random(number).randbytes(50 + 37 * number) for number in range(20)]
+OFFSETS = [offset_of(RECORDS[:number]) for number in range(21)]
+SIZES = [30, 100, 777, 1 << 24]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("packed", [False, True])
+def test_every_record_is_found_once_whatever_the_pieces(tmp_path, size, packed):
+    path = write_file(tmp_path / "shard", RECORDS)
+    expected = list(read_records(path))
+    if packed:
+        Path(path).write_bytes(gzip.compress(Path(path).read_bytes()))
+    found = read_in_pieces(path, size)
+    assert found.records == expected and not found.damages and not found.read_again
+
+
+# What is damaged -> which records are lost, and where the damage lies.
+DAMAGES = {
+    "a byte of a length": (lambda path: flip(path, OFFSETS[5]), [5], (OFFSETS[5], OFFSETS[6] - OFFSETS[5])),
+    "the checksum of a length": (lambda path: flip(path, OFFSETS[5] + 8), [5], (OFFSETS[5], OFFSETS[6] - OFFSETS[5])),
+    "the data": (lambda path: flip(path, OFFSETS[5] + 50), [5], (OFFSETS[5], OFFSETS[6] - OFFSETS[5])),
+    "the checksum of the data": (lambda path: flip(path, OFFSETS[6] - 1), [5], (OFFSETS[5], OFFSETS[6] - OFFSETS[5])),
+    "the first length": (lambda path: flip(path, 0), [0], (0, OFFSETS[1])),
+    "the last length": (lambda path: flip(path, OFFSETS[19]), [19], (OFFSETS[19], OFFSETS[20] - OFFSETS[19])),
+    "a last record that is cut short": (
+        lambda path: cut(path, OFFSETS[20] - 9),
+        [19],
+        (OFFSETS[19], OFFSETS[20] - OFFSETS[19] - 9),
+    ),
+    "a last header that is cut short": (lambda path: cut(path, OFFSETS[19] + 5), [19], (OFFSETS[19], 5)),
+}
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_costs_the_records_that_it_hits_and_has_one_row(tmp_path, damage, size):
+    path = write_file(tmp_path / "shard", RECORDS)
+    harm, lost, place = DAMAGES[damage]
+    harm(path)
+    found = read_in_pieces(path, size)
+    assert [data for _, data in found.records] == [one for i, one in enumerate(RECORDS) if i not in lost]
+    assert found.damages == [place] and found.reasons[0]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_bytes_that_are_missing_from_a_record_cost_no_other(tmp_path, size):
+    path = write_file(tmp_path / "shard", RECORDS)
+    data = Path(path).read_bytes()
+    Path(path).write_bytes(data[: OFFSETS[5] + 40] + data[OFFSETS[5] + 45 :])
+    found = read_in_pieces(path, size)
+    assert [one for _, one in found.records] == RECORDS[:5] + RECORDS[6:]
+    assert found.damages == [(OFFSETS[5], OFFSETS[6] - OFFSETS[5] - 5)]
+
+
+@pytest.mark.parametrize("size", [30, 100, 777])
+def test_records_inside_of_a_record_are_not_taken_for_records(tmp_path, size):
+    inner = b"".join(framed(data) for data in RECORDS[:6])
+    records = [RECORDS[7], inner, RECORDS[8], inner, inner]
+    found = read_in_pieces(write_file(tmp_path / "shard", records), size)
+    assert [data for _, data in found.records] == records and not found.damages
+    assert found.read_again or size > 700
+
+
+def test_a_length_that_no_file_has_room_for_is_no_reason_to_read_it(tmp_path):
+    length = (1 << 40).to_bytes(8, "little")
+    header = length + masked_crc(length).to_bytes(4, "little")
+    path = tmp_path / "shard"
+    path.write_bytes(framed(RECORDS[0]) + header + b"x" * 100 + framed(RECORDS[1]))
+    found = read_in_pieces(str(path), 1 << 24)
+    assert [data for _, data in found.records] == RECORDS[:2]
+    assert found.damages == [(OFFSETS[1], 112)] and "1099511627776 bytes" in found.reasons[0]
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"Id,Category\n1.jpg,0\n" * 50, bytes(5000)])
+def test_a_file_without_a_record_is_one_damage_or_empty(tmp_path, content):
+    path = tmp_path / "notes.txt"
+    path.write_bytes(content)
+    found = read_in_pieces(str(path), 100)
+    assert not found.records and found.damages == ([(0, len(content))] if content else [])
+
+
+@pytest.mark.parametrize("size", [100, 1 << 24])
+def test_a_packed_file_that_is_cut_short_gives_the_records_before_and_one_damage(tmp_path, size):
+    path = Path(write_file(tmp_path / "shard", RECORDS))
+    path.write_bytes(gzip.compress(path.read_bytes())[:-3000])
+    found = read_in_pieces(str(path), size)
+    count = len(found.records)
+    assert 3 < count < 20 and [data for _, data in found.records] == RECORDS[:count]
+    assert found.reasons == ["the gzip file is cut short"] and found.damages[0][0] == OFFSETS[count]
+
+
+def test_a_packed_file_of_a_damaged_one_is_searched_too(tmp_path):
+    path = write_file(tmp_path / "shard", RECORDS)
+    flip(path, OFFSETS[5])
+    Path(path).write_bytes(gzip.compress(Path(path).read_bytes()))
+    for size in SIZES:
+        found = read_in_pieces(path, size)
+        assert [data for _, data in found.records] == RECORDS[:5] + RECORDS[6:]
+        assert found.damages == [(OFFSETS[5], OFFSETS[6] - OFFSETS[5])]
+
+
+WHOLE = b"".join(map(framed, RECORDS))
+_PLACES = st.integers(0, len(WHOLE))
+_CHANGES = st.one_of(
+    st.tuples(st.just("flip"), _PLACES, st.integers(1, 255)),
+    st.tuples(st.just("cut out"), _PLACES, st.integers(1, 400)),
+    st.tuples(st.just("put in"), _PLACES, st.integers(1, 400)),
+    st.tuples(st.just("double"), _PLACES, st.integers(1, 400)),
+    st.tuples(st.just("end"), _PLACES, st.just(0)),
+)
+
+
+def mutated(changes: list[tuple[str, int, int]]) -> bytes:
+    """A file of records, damaged in ways that disks, networks and people know."""
+    data = bytearray(WHOLE)
+    for kind, place, amount in changes:
+        place = min(place, len(data))
+        if kind == "flip":
+            data[place : place + 1] = bytes(one ^ amount for one in data[place : place + 1])
+        elif kind == "cut out":
+            del data[place : place + amount]
+        elif kind == "put in":
+            data[place:place] = random.Random(amount).randbytes(amount)
+        elif kind == "double":
+            data[place:place] = data[place : place + amount]
+        else:
+            del data[place:]
+    return bytes(data)
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.lists(_CHANGES, min_size=1, max_size=4), st.integers(20, 2000))
+def test_of_any_damaged_file_every_byte_is_in_one_record_or_one_damage_whatever_the_pieces(changes, size):
+    data = mutated(changes)
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "shard")
+        Path(path).write_bytes(data)
+        whole, small = read_in_pieces(path, 1 << 24), read_in_pieces(path, size)
+    assert (small.records, small.damages, small.reasons) == (whole.records, whole.damages, whole.reasons)
+    spans = [(offset, len(record) + 16) for offset, record in whole.records] + whole.damages
+    at = 0
+    for offset, length in sorted(spans):
+        assert offset == at
+        at += length
+    assert at == len(data)
+    assert all(record in set(RECORDS) for _, record in whole.records)

@@ -1,0 +1,93 @@
+"""What is found wrong with a node; that real nodes are looked at is in tests/integration/test_ray_job.py."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cvd_cluster import preflight
+from cvd_cluster.preflight import NodeReport, look_at_nodes
+from cvd_cluster.topology import Task
+from estimators.data_check import DataFiles
+from estimators.errors import UserError
+from estimators.experiment_options import ExperimentOptions
+from estimators.training_plan import TrainingPlan
+
+TASKS = (Task("chief", 0, 1.0, 0), Task("worker", 0, 1.0, 0), Task("ps", 0, 1.0, 0))
+NODES = {0: "node-a", 1: "node-b", 2: "node-a"}
+
+
+def look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: Mapping[str, Any], *, also: str = ""
+) -> dict[Task, NodeReport]:
+    """Looks at two nodes: one sees what this machine sees; of the other some things are different."""
+    import ray
+
+    data = tmp_path / "train-0"
+    data.write_bytes(b"data")
+    options = ExperimentOptions(train_dir=str(tmp_path / "a" / "run"), train_data_pattern=str(data))
+    plan = TrainingPlan("parameter_server", 2, 1, DataFiles((str(data), *filter(None, [also])), (1, 1)), None, 4, 5)
+    monkeypatch.setattr(ray.util, "placement_group_table", lambda group: {"bundles_to_node_id": NODES})
+
+    def reports(first: Mapping[str, Task], group: object, tasks: object, folder: str, paths: Any) -> Any:
+        assert {node: task.name for node, task in first.items()} == {"node-a": "chief-0", "node-b": "worker-0"}
+        found = {node: preflight._look(folder, node, paths) for node in first}
+        found["node-b"] = NodeReport(**{**vars(found["node-b"]), "host": "far-away", **other})
+        return found
+
+    monkeypatch.setattr(preflight, "_reports", reports)
+    monkeypatch.setattr(preflight, "_SEEN_SECS", 0.3)
+    before = sorted(tmp_path.rglob("*"))
+    try:
+        return look_at_nodes(TASKS, None, options, plan)
+    finally:
+        assert sorted(tmp_path.rglob("*")) == before, "it leaves nothing"
+
+
+def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **how: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        look(tmp_path, monkeypatch, how.pop("other", {}), **how)
+    return str(caught.value)
+
+
+def test_nodes_like_this_machine_are_told_by_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = look(tmp_path, monkeypatch, {})
+    assert [found[task].host == "far-away" for task in TASKS] == [False, True, False]
+    assert {"Python", "ray", "tensorflow"} <= set(found[TASKS[0]].versions)
+
+
+def test_a_node_with_other_versions_is_named_with_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {**preflight._versions(), "tensorflow": "2.14.0"}
+    told = refused(tmp_path, monkeypatch, other={"versions": versions})
+    assert "far-away has other versions" in told and "found:  tensorflow 2.14.0" in told
+    assert f"asked:  tensorflow {preflight._versions()['tensorflow']}" in told and "constraints.txt" in told
+    del versions["tensorflow"]
+    assert "tensorflow not installed" in refused(tmp_path, monkeypatch, other={"versions": versions})
+
+
+def test_data_that_a_node_cannot_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = refused(tmp_path, monkeypatch, also=f"{tmp_path}/train-1")
+    assert f"{tmp_path}/train-1: No such file or directory" in told and "cannot read the data" in told
+
+
+def test_a_train_dir_that_is_another_folder_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = refused(tmp_path, monkeypatch, other={"train_dir_trouble": "what this command wrote there is not seen"})
+    assert "not the same folder on far-away" in told and f"--train_dir={tmp_path}/a/run" in told
+
+
+def test_what_a_node_writes_must_be_seen_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exchange = preflight._exchange_tokens
+    monkeypatch.setattr(
+        preflight, "_exchange_tokens", lambda folder, node: "" if node == "node-b" else exchange(folder, node)
+    )
+    assert "is not seen by this command" in refused(tmp_path, monkeypatch)
+    assert importlib.import_module("cvd_cluster.preflight") is preflight
+
+
+def test_a_node_that_sees_another_folder_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "_SEEN_SECS", 0.3)
+    assert "is not seen" in preflight._exchange_tokens(str(tmp_path / "elsewhere"), "node-b")

@@ -1,0 +1,32 @@
+"""launch.inference in pieces of 1 MiB, with a pause behind each: python -m tests.integration.slow_inference SECONDS …
+
+So that a test can interfere between them.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from cvd_cluster.prediction import prediction_job
+from cvd_cluster.prediction.finished_parts import FinishedParts
+from cvd_cluster.prediction.prediction_options import PredictionOptions
+from launch.flags import parse_flags, run_command
+
+
+def main() -> None:
+    seconds = float(sys.argv.pop(1))
+    (options,) = parse_flags("slow_inference", __doc__, PredictionOptions)
+    add = FinishedParts.add
+
+    def add_slowly(self: FinishedParts, part: Any) -> Any:
+        time.sleep(seconds)
+        return add(self, part)
+
+    FinishedParts.add = add_slowly  # type: ignore[method-assign]
+    prediction_job.run_prediction(options, piece_bytes=1 << 20)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,59 @@
+"""Three classes, a column each, from folders of pictures to the submission."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tests.integration.commands import Finished, run_command
+
+COLOURS = {"blue": (30, 40, 200), "green": (40, 180, 50), "red": (210, 30, 30)}
+
+
+def _pictures(folder: Path, count: int) -> Path:
+    random = np.random.default_rng(1)
+    for name, colour in COLOURS.items():
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            pixels = np.clip(np.array(colour) + random.normal(0, 20, size=(16, 16, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{name}-{i}.jpg", quality=95)
+    return folder
+
+
+def _done(module: str, *flags: str) -> Finished:
+    finished = run_command(module, *flags)
+    assert finished.code == 0, finished.output
+    return finished
+
+
+def test_each_photo_gets_its_class(tmp_path: Path) -> None:
+    data, run = tmp_path / "data", tmp_path / "run"
+    _done(
+        "launch.prepare_data",
+        f"--input={_pictures(tmp_path / 'pictures', 20)}",
+        f"--output={data}",
+        "--validation_fraction=0.2",
+        "--test_fraction=0.2",
+    )
+    trained = _done(
+        "launch.train",
+        f"--train_data_pattern={data}/train/*",
+        f"--eval_data_pattern={data}/validation/*",
+        f"--train_dir={run}",
+        "--num_classes=3",
+        "--image_size=8",
+        "--batch_size=12",
+        "--max_steps=100",
+        "--seed=1",
+    )
+    evaluated = [line for line in trained.lines if line.startswith("epoch/eval number 100 ")]
+    assert len(evaluated) == 1 and "Avg_Hit@1: 1.000" in evaluated[0] and "MAP: 1.000" in evaluated[0]
+    output = tmp_path / "submission.csv"
+    _done("launch.inference", f"--train_dir={run}", f"--input_data_pattern={data}/test/*", f"--output_file={output}")
+    header, *rows = list(csv.reader(output.open()))
+    assert header == ["Id", "Category"] and len(rows) == 12
+    # Classes are numbered in the order of their names.
+    assert [list(COLOURS)[int(category)] for _, category in rows] == [name.split("-")[0] for name, _ in rows]
