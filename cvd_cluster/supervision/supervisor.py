@@ -24,6 +24,7 @@ from estimators.experiment_options import ExperimentOptions
 from estimators.local_training import check_last_evaluated, newest_checkpoint
 from estimators.run_state import RunState, write_run_state
 from estimators.stop_signals import StopSignals
+from estimators.train_dir_lock import was_lost
 from estimators.training_plan import TrainingPlan
 
 _POLL_SECS = 0.5
@@ -222,7 +223,8 @@ class Supervisor:
           StoppedError: always.
         """
         self._events.of_run(EventKind.STOP_REQUESTED, self._signals.received or "")
-        if not verdict.training_is_over(snapshot):
+        # A train_dir that is gone or another run's takes no checkpoint.
+        if not verdict.training_is_over(snapshot) and not was_lost(self._options.train_dir):
             self._group.request_stop()
             deadline = self._clock() + _SAVING_SECS
             # The others are of no use any more once the chief has saved.
