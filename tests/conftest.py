@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-
 # Its assertions are told like those of a test.
 pytest.register_assert_rewrite("tests.integration.chaos_table")
 
