@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from typing import Literal
 
@@ -17,6 +16,7 @@ from estimators.experiment_options import ExperimentOptions
 from estimators.preparation import prepare_run
 from estimators.reporting import ConsoleReporter
 from estimators.run_state import RunState, write_run_state
+from estimators.scratch_folder import scratch_folder
 from estimators.storage_trouble import storage_trouble_told
 from estimators.tensorflow_compat import quiet_tensorflow
 from estimators.train_dir import begin
@@ -81,7 +81,7 @@ def _run(options: ExperimentOptions, plan: TrainingPlan, train: Callable[[str], 
     write_run_state(options.train_dir, RunState.RUNNING, plan.max_steps)
     evaluator = _start_evaluator(options) if plan.eval_data else None
     try:
-        with tempfile.TemporaryDirectory(prefix="cvd-") as scratch_dir:
+        with scratch_folder("chief-0") as scratch_dir:
             train(scratch_dir)
         if evaluator is not None:
             write_run_state(options.train_dir, RunState.EVALUATING, plan.max_steps)

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 import threading
 from typing import IO, Any
 
@@ -19,6 +18,7 @@ from cvd_cluster.topology import Task
 from estimators import storage
 from estimators.child_process import ChildProcess
 from estimators.experiment_options import ExperimentOptions
+from estimators.scratch_folder import make_scratch_folder
 from estimators.training_plan import TrainingPlan
 
 
@@ -37,7 +37,7 @@ class RoleActor:
     def __init__(self, task: Task, options: ExperimentOptions, plan: TrainingPlan) -> None:
         self._task = task
         self._lease = PortLease()
-        self._scratch_dir = tempfile.mkdtemp(prefix=f"cvd-{task.name}-")
+        self._scratch_dir = make_scratch_folder(task.name)
         self._log = _open_log(options.train_dir, task.name, self._scratch_dir)
         self._log_mirror = mirror_of(self._log, options.train_dir)
         self._lock = threading.Lock()
