@@ -11,11 +11,11 @@ IS_PYTHON_3_11 := -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'
 # What the demo trains on: its own drawings, unless DATA names a folder with train/, validation/ and test/.
 DEMO_DATA := $(if $(DATA),$(DATA),demo/data)
 
-.PHONY: help setup check test demo drawings bench clean
+.PHONY: help setup check test test-chaos demo drawings bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: $(STAMP) ## make the environment in .venv (PYTHON=/path/to/python3.11)
 
@@ -41,6 +41,9 @@ check: $(STAMP) ## ruff and mypy
 
 test: $(STAMP) ## all tests but the slow ones
 	$(BIN)/python -m pytest -m 'not slow'
+
+test-chaos: $(STAMP) ## strike every role in every way: the whole table, half an hour
+	$(BIN)/python -m pytest tests/integration/test_chaos.py
 
 drawings: $(STAMP)
 	rm -rf demo/data

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# Its assertions are told like those of a test.
+pytest.register_assert_rewrite("tests.integration.chaos_table")
+
 
 @pytest.fixture(scope="session")
 def photos() -> Path:

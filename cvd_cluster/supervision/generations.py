@@ -61,23 +61,21 @@ class Generations:
         self._events.of_run(EventKind.GENERATION_STARTED, cause)
         self._group.begin_generation(self.number, self._room.tasks, self.plan, self._room.placement_group, moved=moved)
 
-    def replace(self, cause: str, snapshot: GroupSnapshot) -> None:
+    def replace(self, cause: str) -> None:
         """Ends the present generation and starts the next one, once nothing of the old one can write any more.
 
         Args:
           cause: one line for people.
-          snapshot: with the roles that are lost.
 
         Raises:
           InfrastructureError: there is no room left, or the processes do not start.
         """
         self._events.of_run(EventKind.GENERATION_ENDED, cause)
         self._group.end_processes()
-        after = self._group.poll()
-        losses = [status.loss for one in (snapshot, after) for status in one.statuses.values() if status.loss]
+        gone_at = max((loss.gone_at for loss in self._group.losses()), default=0.0)
         moved = self._find_room()
-        while any(after.time < loss.gone_at for loss in losses):
-            after = self._pause()
+        while gone_at and self._pause().time < gone_at:
+            pass
         self.begin(cause, moved=moved)
 
     def _find_room(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import ray
 
 from cvd_cluster.errors import RoleLostError
+from cvd_cluster.roles.role_status import ActorLoss
 from cvd_cluster.supervision.heartbeat import Heartbeat
 from cvd_cluster.supervision.role_handle import RoleHandle
 from cvd_cluster.supervision.snapshot import GroupSnapshot
@@ -142,6 +143,10 @@ class RoleGroup:
                 ray.get(call, timeout=0)
             except ray.exceptions.RayError:
                 self._handles[task].lose("it did not end its process")
+
+    def losses(self) -> list[ActorLoss]:
+        """Of all actors that are gone."""
+        return [handle.status.loss for handle in self._handles.values() if handle.status.loss is not None]
 
     def _living(self) -> Iterable[tuple[Task, RoleHandle]]:
         return [(task, handle) for task, handle in self._handles.items() if not handle.is_lost]

@@ -67,10 +67,9 @@ class Room:
         wanted = self.num_workers
         self.release()
         for count in range(wanted - 1, min_workers - 1, -1):
-            tasks = tuple(task for task in self.tasks if not task.trains or task.worker_index < count)
-            self._own = self.placement_group = placement_group(bundles_for(tasks), strategy="PACK")
+            self.tasks = tuple(task for task in self.tasks if not task.trains or task.worker_index < count)
+            self._own = self.placement_group = placement_group(bundles_for(self.tasks), strategy="PACK")
             if self.wait_until_whole(0, pause=pause):
-                self.tasks = tasks
                 return
             self.release()
         raise InfrastructureError(

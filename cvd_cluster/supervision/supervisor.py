@@ -24,6 +24,7 @@ from estimators.experiment_options import ExperimentOptions
 from estimators.local_training import check_last_evaluated, newest_checkpoint
 from estimators.run_state import RunState, write_run_state
 from estimators.stop_signals import StopSignals
+from estimators.train_dir_lock import was_lost
 from estimators.training_plan import TrainingPlan
 
 _POLL_SECS = 0.5
@@ -182,7 +183,7 @@ class Supervisor:
         self._disturbed_at, self._trouble_since = snapshot.time, None
         if decision.action is Action.NEW_GENERATION:
             self._history = dataclasses.replace(self._history, generations=self._history.generations + decision.charged)
-            self._begin_generation(decision.cause, snapshot)
+            self._begin_generation(decision.cause)
             return
         for task, status in snapshot.statuses.items():
             if status.name in decision.roles:
@@ -192,19 +193,19 @@ class Supervisor:
         restarts = self._history.process_restarts + len(decision.roles)
         self._history = dataclasses.replace(self._history, process_restarts=restarts)
 
-    def _begin_generation(self, cause: str = "", lost_in: GroupSnapshot | None = None) -> None:
-        """The first generation, or another one; one that does not start is charged as well."""
+    def _begin_generation(self, cause: str | None = None) -> None:
+        """The first generation, or for a cause another one; one that does not start is charged as well."""
         while True:
             try:
-                if lost_in is None:
+                if cause is None:
                     self._generations.begin()
                 else:
-                    self._generations.replace(cause, lost_in)
+                    self._generations.replace(cause)
                 return
             except RoleLostError as error:
                 if self._history.generations >= self._supervision.max_generations:
                     raise
-                cause, lost_in = verdict.first_line(str(error)), self._group.poll()
+                cause = verdict.first_line(str(error))
                 self._history = dataclasses.replace(self._history, generations=self._history.generations + 1)
 
     def _tell_hang(self, decision: Decision, snapshot: GroupSnapshot) -> None:
@@ -222,7 +223,8 @@ class Supervisor:
           StoppedError: always.
         """
         self._events.of_run(EventKind.STOP_REQUESTED, self._signals.received or "")
-        if not verdict.training_is_over(snapshot):
+        # A train_dir that is gone or another run's takes no checkpoint.
+        if not verdict.training_is_over(snapshot) and not was_lost(self._options.train_dir):
             self._group.request_stop()
             deadline = self._clock() + _SAVING_SECS
             # The others are of no use any more once the chief has saved.

@@ -9,6 +9,7 @@ from cvd_cluster.errors import RoleError, RoleLostError
 from cvd_cluster.roles.role_status import RoleFailure, RolePhase, RoleStatus
 from cvd_cluster.supervision.snapshot import GroupSnapshot
 from estimators.errors import DataError, HarnessError, InfeasibleError, InfrastructureError, UserError
+from estimators.generation import FencedError
 
 # How long after the first sign of trouble its cause may still be on its way: a peer's error can arrive before it.
 ECHO_SECS = 3.0
@@ -62,7 +63,7 @@ def failure_error(name: str, failure: RoleFailure, *, also: str = "", log_folder
     """A role's Python error as an error of this process: with its traceback, unless it has a message for people."""
     if failure.parts is not None:
         asked, found, change = failure.parts
-        known = {cls.__name__: cls for cls in (DataError, InfeasibleError, InfrastructureError)}
+        known = {cls.__name__: cls for cls in (DataError, FencedError, InfeasibleError, InfrastructureError)}
         cls = known.get(failure.kind, UserError)
         return cls(f"{name}: {failure.message}", asked=asked, found=found, change=change)
     return RoleError(

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO, Any
 
-from cvd_cluster.roles.role_status import RoleFailure, RolePhase, RoleStatus
+from cvd_cluster.roles.role_status import ActorLoss, RoleFailure, RolePhase, RoleStatus
 from cvd_cluster.supervision.snapshot import GroupSnapshot
 from cvd_cluster.topology import Task
 from estimators.child_process import ChildProcess
@@ -131,6 +131,9 @@ class FakeGroup:
     def dump_stacks(self) -> dict[Task, str]:
         self.done.append("stacks")
         return dict.fromkeys(self._statuses, "its stacks are in x.log")
+
+    def losses(self) -> list[ActorLoss]:
+        return [one.loss for one in self._statuses.values() if one.loss is not None]
 
     def end_processes(self) -> None:
         self.done.append("end")

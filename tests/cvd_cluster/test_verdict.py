@@ -7,7 +7,7 @@ from cvd_cluster.roles.role_status import ActorLoss, RolePhase, RoleStatus
 from cvd_cluster.supervision import verdict
 from cvd_cluster.supervision.snapshot import GroupSnapshot
 from cvd_cluster.topology import Task
-from estimators.errors import DataError, InfeasibleError, UserError
+from estimators.errors import DataError, HarnessError, InfeasibleError, InfrastructureError, UserError
 from tests.cvd_cluster.fakes import failure, status
 
 CHIEF, WORKER, PS = Task("chief", 0, 1.0, 0), Task("worker", 0, 1.0, 0), Task("ps", 0, 1.0, 0)
@@ -118,9 +118,12 @@ def test_it_is_told_how_a_process_was_lost(exit_code: int | None, words: str) ->
         ("DataError", DataError, 2),
         ("DamagedRecordError", UserError, 2),
         ("InfeasibleError", InfeasibleError, 4),
+        ("FencedError", InfrastructureError, 3),
     ],
 )
-def test_an_error_with_a_message_for_people_is_shown_as_it_is(kind: str, cls: type[UserError], exit_code: int) -> None:
+def test_an_error_with_a_message_for_people_is_shown_as_it_is(
+    kind: str, cls: type[HarnessError], exit_code: int
+) -> None:
     cause = status(WORKER, FAILED, failure=failure(kind, parts=("a", "f", "c"), message="A record is bad"))
     error = verdict.error_of([cause], LOGS)
     assert isinstance(error, cls) and error.exit_code == exit_code

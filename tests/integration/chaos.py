@@ -45,7 +45,7 @@ class Cell:
       strategy: of the run.
       role: "chief-0", "worker-0", "ps-0" or "evaluator-0".
       blow: "SIGKILL", "SIGSTOP", "error" (a Python error of the user's code), "actor" (its Ray actor is killed) or
-        "raylet" (the Ray of its node is).
+        "raylet" (the Ray of its node is), or "preemption" (the same, announced to Ray).
     """
 
     strategy: str
@@ -56,9 +56,14 @@ class Cell:
         return f"{self.strategy}-{self.role}-{self.blow}"
 
     @property
+    def takes_node(self) -> bool:
+        """True if a node is lost by it."""
+        return self.blow in ("raylet", "preemption")
+
+    @property
     def max_steps(self) -> int:
-        """At which the run ends."""
-        return _MAX_STEPS[self.strategy]
+        """At which the run ends; roles that Ray has lost sight of train on until it notices that, after 15 s."""
+        return _MAX_STEPS[self.strategy] * (3 if self.takes_node else 1)
 
 
 @dataclass
@@ -138,14 +143,15 @@ class Outcome:
         return max(0, before[-1] - after[0] + 1) if before and after else 0
 
 
-def run_cell(cell: Cell, folder: Path, *flags: str, nodes: RayNodes | None = None) -> Outcome:
+def run_cell(cell: Cell, folder: Path, *flags: str, nodes: RayNodes | None = None, replaced: bool = True) -> Outcome:
     """Runs training until it ends, with a blow in the middle.
 
     Args:
       cell: what to do.
       folder: an empty one.
       flags: more of them for the command.
-      nodes: the cluster to run on; None has the command start its own. Needed for "raylet".
+      nodes: the cluster to run on; None has the command start its own. Needed for "raylet" and "preemption".
+      replaced: whether another node comes for one that is lost.
     """
     data, errors = folder / "train", folder / "errors"
     write_shard(data, good_records(64))
@@ -174,6 +180,8 @@ def run_cell(cell: Cell, folder: Path, *flags: str, nodes: RayNodes | None = Non
             _wait_until(lambda: process.poll() is not None or _is_in_full_swing(outcome))
             if process.poll() is None:
                 _strike(outcome, errors, nodes)
+                if nodes and replaced:
+                    nodes.add(2)  # what an autoscaler does, or the person whose machine it is
             outcome.code = process.wait()
         reader.join(10)
         # A role whose node is out of reach ends itself after --orphan_timeout_secs.
@@ -228,6 +236,9 @@ def _strike(outcome: Outcome, errors: Path, nodes: RayNodes | None) -> None:
         case "raylet":
             assert nodes is not None
             nodes.kill_raylet(victim["host"])
-            nodes.add(2)  # what an autoscaler does, or the person whose machine it is
+        case "preemption":
+            assert nodes is not None
+            nodes.announce_preemption(victim["host"])
+            nodes.kill_raylet(victim["host"])
         case other:
             raise ValueError(other)

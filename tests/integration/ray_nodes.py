@@ -1,7 +1,7 @@
 """A Ray cluster of several nodes on this machine, each with its own address and raylet, for tests that kill one.
 
-As a program it is the cluster: it prints a JSON line for each node that it starts, and starts one for each line that it
-reads. It ends with its stdin.
+As a program it is the cluster: it prints a JSON line for each node that it starts, reads "add CPUS" and "preempt HOST",
+and ends with its stdin.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -45,10 +47,18 @@ class RayNodes:
 
     def add(self, cpus: int) -> str:
         """Starts another node; its address."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{cpus}\n")
-        self._process.stdin.flush()
+        self._tell(f"add {cpus}")
         return str(self._read()["host"])
+
+    def announce_preemption(self, host: str) -> None:
+        """Tells Ray that a node will be taken away in a minute."""
+        self._tell(f"preempt {host}")
+        assert self._read()["host"] == host
+
+    def _tell(self, order: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(order + "\n")
+        self._process.stdin.flush()
 
     def kill_raylet(self, host: str) -> None:
         """SIGKILL to the raylet of a node."""
@@ -88,22 +98,36 @@ def ray_nodes(environment: Mapping[str, str]) -> Iterator[RayNodes]:
 
 def main() -> None:
     """The cluster."""
+    from ray import _raylet
     from ray.cluster_utils import Cluster
 
     hosts = (f"127.0.0.{number}" for number in range(2, 255))
+    nodes: dict[str, Any] = {}
 
-    def start(cluster: Cluster, cpus: int) -> None:
-        host = next(hosts)
-        node = cluster.add_node(
-            num_cpus=cpus, node_ip_address=host, object_store_memory=100 << 20, include_dashboard=False
-        )
-        (raylet,) = node.all_processes["raylet"]
+    def tell(host: str) -> None:
+        (raylet,) = nodes[host].all_processes["raylet"]
         print(json.dumps({"host": host, "raylet": raylet.process.pid, "address": cluster.address}), flush=True)
 
+    def add(cpus: int) -> None:
+        host = next(hosts)
+        nodes[host] = cluster.add_node(
+            num_cpus=cpus, node_ip_address=host, object_store_memory=100 << 20, include_dashboard=False
+        )
+        tell(host)
+
+    def preempt(host: str) -> None:
+        # 2 is DRAIN_NODE_REASON_PREEMPTION of Ray's autoscaler.proto.
+        raylet_module: Any = _raylet
+        client = raylet_module.GcsClient(address=cluster.address)
+        accepted, why = client.drain_node(nodes[host].node_id, 2, "taken away", int((time.time() + 60) * 1000))
+        assert accepted, why
+        tell(host)
+
     cluster = Cluster()
-    start(cluster, 0)
+    add(0)
     for line in sys.stdin:
-        start(cluster, int(line))
+        order, _, value = line.strip().partition(" ")
+        add(int(value)) if order == "add" else preempt(value)
     cluster.shutdown()
 
 
