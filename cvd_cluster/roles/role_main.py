@@ -6,6 +6,7 @@ stdout and stderr are its log. It ends when its actor does.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -69,7 +70,8 @@ def main() -> int:
         else:
             _train(assignment, reporter)
     except BaseException as error:
-        traceback.print_exc()
+        with contextlib.suppress(OSError):  # a log on a full disk must not keep the error from being told
+            traceback.print_exc()
         _send_failure(reporter, error)
         return 1
     return 0
