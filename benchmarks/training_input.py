@@ -63,6 +63,8 @@ class _Silent:
 
     def training_finished(self, global_step: int) -> None: ...
 
+    def training_stopped(self, global_step: int) -> None: ...
+
 
 def _ours(pattern: str, cache: str) -> float:
     """Examples a second of `launch.train`, with all its hooks, checkpoints and lines."""
@@ -86,7 +88,7 @@ def _ours(pattern: str, cache: str) -> float:
         )
         plan = prepare_run(options, strategy="local", num_workers=1, start_new_model=False, announce=lambda line: None)
         begin(options, start_new_model=False)
-        Timed(options, plan, "chief", 0, folder, _Silent()).train()
+        Timed(options, plan, "chief", 0, folder, _Silent(), generation=1).train()
     return float(watch.steps * _BATCH / (watch.ended - watch.started))
 
 

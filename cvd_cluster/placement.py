@@ -103,6 +103,11 @@ def _nodes() -> list[NodeCapacity]:
     return [NodeCapacity(entry.get("CPU", 0.0), entry.get("GPU", 0.0)) for entry in resources]
 
 
+def bundles_for(tasks: Sequence[Task]) -> list[dict[str, float]]:
+    """What Ray sets aside for each task."""
+    return [{"CPU": task.cpus, **({"GPU": task.gpus} if task.gpus else {})} for task in tasks]
+
+
 def _nodes_that_may_come(most: int) -> list[NodeCapacity] | None:
     """What an autoscaler's node types can offer in all, running or not, `most` of each; None without an autoscaler."""
     from ray._private.state import state
@@ -134,7 +139,6 @@ def placed(tasks: Sequence[Task], *, timeout_secs: float, announce: Callable[[st
     import ray
     from ray.util.placement_group import placement_group, remove_placement_group
 
-    bundles = [{"CPU": task.cpus, **({"GPU": task.gpus} if task.gpus else {})} for task in tasks]
     begun = time.monotonic()
     stuck = first_that_does_not_fit(tasks, _nodes())
     if stuck is not None:
@@ -145,7 +149,7 @@ def placed(tasks: Sequence[Task], *, timeout_secs: float, announce: Callable[[st
         if not timeout_secs:
             raise _infeasible(tasks, stuck, _nodes(), 0)
     # Asked for even if there is no room yet: this demand is what an autoscaler answers.
-    group = placement_group(bundles, strategy="PACK")
+    group = placement_group(bundles_for(tasks), strategy="PACK")
     try:
         if stuck is not None:
             announce(

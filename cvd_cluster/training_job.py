@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 
 import psutil
 
 from cvd_cluster.checked_run import checked_run
 from cvd_cluster.cluster_options import ClusterOptions
+from cvd_cluster.ray_session import in_ray_job
+from cvd_cluster.supervision_options import SupervisionOptions
 from cvd_cluster.topology import Task
 from estimators import train_dir, train_dir_lock
 from estimators.checkpoints import awaits_evaluation, prune
+from estimators.errors import StoppedError
 from estimators.experiment_options import ExperimentOptions
 from estimators.run_state import RunState, write_run_state
+from estimators.stop_signals import stop_signals
 from estimators.storage_trouble import storage_trouble_told
 from estimators.training_plan import TrainingPlan
 
@@ -24,6 +29,7 @@ def _print_line(text: str) -> None:
 def train_on_cluster(
     options: ExperimentOptions,
     cluster: ClusterOptions,
+    supervision: SupervisionOptions,
     *,
     start_new_model: bool,
     announce: Callable[[str], None] = _print_line,
@@ -33,6 +39,7 @@ def train_on_cluster(
     Args:
       options: of the run.
       cluster: the tasks and what each gets; its strategy is one of those on Ray.
+      supervision: what happens when a process or a node dies.
       start_new_model: empty train_dir first, once.
       announce: called with each line for people.
 
@@ -45,34 +52,58 @@ def train_on_cluster(
         storage_trouble_told(options.train_dir),
     ):
         train_dir.begin(options, start_new_model=start_new_model, announce=announce)
-        _run(options, run.plan, run.tasks, run.group, announce)
+        _run(options, run.plan, run.tasks, cluster, supervision, run.group, announce)
 
 
 def _run(
     options: ExperimentOptions,
     plan: TrainingPlan,
     tasks: Sequence[Task],
+    cluster: ClusterOptions,
+    supervision: SupervisionOptions,
     placement_group: object,
     announce: Callable[[str], None],
 ) -> None:
     # Imported late: these import Ray, which ray_session does only once it has set what Ray reads at its import.
     from cvd_cluster.supervision.role_group import RoleGroup
+    from cvd_cluster.supervision.room import Room
     from cvd_cluster.supervision.supervisor import Supervisor
 
+    if in_ray_job() and not os.environ.get("RAY_JOB_STOP_WAIT_TIME_S"):
+        announce(
+            "`ray job stop` ends this command 3 s after it asked; the roles then save a checkpoint by themselves. With "
+            '--runtime-env-json=\'{"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "30"}}\' at `ray job submit` it waits'
+        )
     write_run_state(options.train_dir, RunState.RUNNING, plan.max_steps)
     end = RunState.FAILED
     try:
-        roles = RoleGroup(tasks, options, plan, placement_group)
-        announce(f"started {', '.join(task.name for task in tasks)}; their logs are in {options.train_dir}/logs")
-        try:
-            Supervisor(roles, options, plan, started=psutil.Process().create_time(), announce=announce).run()
-        finally:
-            roles.stop()
+        announce(f"starting {', '.join(task.name for task in tasks)}; their logs are in {options.train_dir}/logs")
+        room = Room(placement_group, tasks)
+        roles = RoleGroup(options, supervision.orphan_timeout_secs)
+        with stop_signals() as signals:
+            try:
+                Supervisor(
+                    roles,
+                    room,
+                    options,
+                    plan,
+                    supervision,
+                    placement_timeout_secs=cluster.placement_timeout_secs,
+                    started=psutil.Process().create_time(),
+                    signals=signals,
+                    announce=announce,
+                ).run()
+            finally:
+                roles.stop()
+                room.close()
         prune(
             options.train_dir,
             keep=options.keep_checkpoint_max,
             keep_unevaluated=awaits_evaluation(options.train_dir, evaluator_planned=plan.eval_data is not None),
         )
         end = RunState.SUCCEEDED
+    except StoppedError:
+        end = RunState.STOPPED
+        raise
     finally:
         write_run_state(options.train_dir, end, plan.max_steps)

@@ -17,6 +17,7 @@ from estimators.errors import UserError
 from estimators.metrics import EvaluationResult
 
 _MARK_SECS = 5.0
+_ALIVE_SECS = 1.0
 
 
 class UnreadableCheckpointError(UserError):
@@ -48,19 +49,31 @@ class EvaluationReport:
     beat: Callable[[], None]
 
 
-def begin_report(train_dir: str, line: Callable[[str], None]) -> EvaluationReport:
-    """Tells the chief, from now on at each beat, that an evaluator is there: so it keeps what is not evaluated yet."""
+def begin_report(
+    train_dir: str, line: Callable[[str], None], alive: Callable[[], None] = lambda: None
+) -> EvaluationReport:
+    """Tells the chief, from now on at each beat, that an evaluator is there: so it keeps what is not evaluated yet.
+
+    Args:
+      train_dir: the folder of the run.
+      line: called with each line for people.
+      alive: called at most every second, as a sign of life.
+    """
     storage.make_dirs(os.path.dirname(checkpoints.metrics_path(train_dir)))
-    beat = _Beat(train_dir)
+    beat = _Beat(train_dir, alive)
     beat()
     return EvaluationReport(line, beat)
 
 
 class _Beat:
-    def __init__(self, train_dir: str) -> None:
-        self._train_dir, self._marked_at = train_dir, float("-inf")
+    def __init__(self, train_dir: str, alive: Callable[[], None]) -> None:
+        self._train_dir, self._alive = train_dir, alive
+        self._marked_at = self._alive_at = float("-inf")
 
     def __call__(self) -> None:
+        if time.monotonic() - self._alive_at >= _ALIVE_SECS:
+            self._alive()
+            self._alive_at = time.monotonic()
         if time.monotonic() - self._marked_at >= _MARK_SECS:
             checkpoints.mark_watched(self._train_dir)
             self._marked_at = time.monotonic()

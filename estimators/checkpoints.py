@@ -93,6 +93,19 @@ def evaluated_steps(train_dir: str) -> set[int]:
     return {int(row["global_step"]) for row in read_metrics(train_dir)}
 
 
+def failed_path(train_dir: str) -> str:
+    """The file with a JSON line for each checkpoint that could not be evaluated; see failed_evaluations.py."""
+    return os.path.join(train_dir, "eval", "failed.jsonl")
+
+
+def failed_steps(train_dir: str) -> set[int]:
+    """Steps whose checkpoint could not be evaluated by the evaluator of this run."""
+    path = failed_path(train_dir)
+    if not storage.exists(path):
+        return set()
+    return {int(json.loads(line)["global_step"]) for line in storage.read_text(path).splitlines()}
+
+
 def _watched_path(train_dir: str) -> str:
     return os.path.join(train_dir, "eval", "watched.json")
 
@@ -102,9 +115,10 @@ def mark_watched(train_dir: str) -> None:
     storage.write_text(_watched_path(train_dir), json.dumps({"time": time.time()}))
 
 
-def forget_watched(train_dir: str) -> None:
-    """Takes back what an evaluator of an earlier run said."""
+def forget_evaluator(train_dir: str) -> None:
+    """Takes back what an evaluator of an earlier run said: that it is there, and what it could not evaluate."""
     storage.delete(_watched_path(train_dir))
+    storage.delete(failed_path(train_dir))
 
 
 def awaits_evaluation(train_dir: str, *, evaluator_planned: bool, now: float | None = None) -> bool:
@@ -140,7 +154,7 @@ def prune(train_dir: str, *, keep: int, keep_unevaluated: bool) -> list[int]:
     old = list_checkpoints(train_dir)[:-keep] if keep else []
     spared: set[int] = set()
     if keep_unevaluated and old:
-        evaluated = evaluated_steps(train_dir)
+        evaluated = evaluated_steps(train_dir) | failed_steps(train_dir)
         spared = {checkpoint.step for checkpoint in old if checkpoint.step not in evaluated}
     gone = [checkpoint for checkpoint in old if checkpoint.step not in spared]
     for checkpoint in gone:

@@ -83,3 +83,8 @@ def die_with_parent() -> None:
     # The parent may have ended before the line above.
     if os.environ.get(_EXPECTED_PARENT) != str(os.getppid()):
         os._exit(1)
+
+
+def outlive_parent() -> None:
+    """Undoes `die_with_parent`; to be called in the same thread."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, 0)

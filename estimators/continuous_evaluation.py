@@ -14,6 +14,7 @@ from estimators import checkpoints, storage
 from estimators.checkpoint_evaluator import CheckpointEvaluator, EvaluationReport, UnreadableCheckpointError
 from estimators.checkpoint_soundness import flaw_of
 from estimators.checkpoints import Checkpoint
+from estimators.failed_evaluations import NotEvaluatedError, TwiceTrying
 from estimators.metrics import EvaluationResult
 from estimators.run_state import read_run_state
 from estimators.torn_checkpoints import check_sound
@@ -27,6 +28,7 @@ def evaluate_continuously(
     report: EvaluationReport,
     *,
     run_once: bool = False,
+    keep_going: bool = False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
     """Evaluates each complete checkpoint that is not in `eval/metrics.jsonl` yet, oldest first.
@@ -38,6 +40,7 @@ def evaluate_continuously(
       evaluator: evaluates one checkpoint.
       report: where lines go; by `begin_report`.
       run_once: evaluate the newest checkpoint, if it is not evaluated yet, and end.
+      keep_going: a checkpoint that cannot be evaluated is tried once more, then noted and left out.
       sleep: between two looks.
 
     Returns:
@@ -49,13 +52,16 @@ def evaluate_continuously(
     with tf.Graph().as_default():  # a FileWriter refuses to be made in eager mode
         writer = tf.compat.v1.summary.FileWriter(os.path.join(train_dir, "eval"))
     torn = _torn_already(train_dir, report.line)
+    if keep_going:
+        evaluator = TwiceTrying(evaluator, train_dir, report.line)
     done = 0
     waiting = False
     while True:
         report.beat()
         # The state first: a checkpoint that comes between the two looks is then seen in the next round.
         record = read_run_state(train_dir)
-        pending = _pending(train_dir, torn, newest_only=run_once)
+        failed = checkpoints.failed_steps(train_dir) if keep_going else set()
+        pending = _pending(train_dir, torn | failed, newest_only=run_once)
         for checkpoint in pending[:1]:  # one a round: by the next one another evaluator may have done its part
             done += _evaluate_and_publish(train_dir, checkpoint, evaluator, report.line, writer, torn)
         training_ended = record is not None and record.training_ended
@@ -104,6 +110,8 @@ def _evaluate_and_publish(
     """1 if the checkpoint was evaluated, 0 if it vanished, is torn (and goes into `torn`) or another was faster."""
     try:
         result = evaluator.evaluate(checkpoint)
+    except NotEvaluatedError:
+        return 0
     except UnreadableCheckpointError:
         flaw = flaw_of(checkpoint.prefix)
         if checkpoint not in checkpoints.list_checkpoints(train_dir):

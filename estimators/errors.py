@@ -4,7 +4,9 @@
     ├── UserError                   2  what was asked cannot be done as asked: a flag, a class, a folder
     │   ├── DataError               2  a data file or a record in it is damaged or is not what it should be
     │   └── InfeasibleError         4  the machine or the cluster can never hold what was asked
-    └── InfrastructureError         3  a process, a node, a disk or Ray failed, and restarting is over
+    ├── InfrastructureError         3  a process, a node, a disk or Ray failed, and restarting is over
+    └── StoppedError              143  SIGTERM asked for the end
+        └── InterruptedRunError   130  Ctrl-C did
 
 Every message has the same parts: what was asked, what was found, what to change (the flag by its name).
 All survive pickling, since they travel between Ray's processes.
@@ -62,3 +64,15 @@ class InfrastructureError(HarnessError):
     """A process, a node, a disk or Ray failed, and nothing is left to try."""
 
     exit_code = 3
+
+
+class StoppedError(HarnessError):
+    """Somebody asked for the end by SIGTERM; all that was done is saved."""
+
+    exit_code = 128 + 15
+
+
+class InterruptedRunError(StoppedError):
+    """Somebody asked for the end by Ctrl-C; all that was done is saved."""
+
+    exit_code = 128 + 2

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from estimators import class_lookup
-from estimators.checkpoint_evaluator import begin_report
+from estimators.checkpoint_evaluator import EvaluationReport, begin_report
 from estimators.data_check import DataFiles, check_data
 from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
+from estimators.failed_evaluations import check_none_failed
 from estimators.options import Options, option
 from estimators.storage_trouble import storage_trouble_told
 from estimators.tensorflow_compat import quiet_tensorflow
@@ -117,30 +118,51 @@ def evaluate_train_dir(evaluation: EvaluationOptions, *, line: Callable[[str], N
       UserError: see `prepare_evaluation`.
     """
     prepared = prepare_evaluation(evaluation, line=line)
-    return _evaluate(prepared, line=line, batch_size=evaluation.batch_size, run_once=evaluation.run_once)
+    report = begin_report(prepared.options.train_dir, line)
+    return _evaluate(prepared, report, batch_size=evaluation.batch_size, run_once=evaluation.run_once)
 
 
-def run_evaluation(options: ExperimentOptions, *, line: Callable[[str], None]) -> int:
+def run_evaluation(
+    options: ExperimentOptions, *, line: Callable[[str], None], alive: Callable[[], None] = lambda: None
+) -> int:
     """Evaluates the checkpoints of a run as they come, beside it, on options.eval_data_pattern.
+
+    Args:
+      options: of the run.
+      line: called with each line for people.
+      alive: called every second or so, also in the middle of an evaluation.
 
     Returns:
       How many checkpoints were evaluated.
+
+    Raises:
+      UserError: at the end, if one could not be evaluated, though it was tried twice.
     """
     if options.eval_data_pattern is None:
         raise UserError("No validation data", change="--eval_data_pattern")
     data = _checked_data(options, options.eval_data_pattern, line)
-    return _evaluate(PreparedEvaluation(options, data), line=line, batch_size=BATCH_SIZE, run_once=False)
+    report = begin_report(options.train_dir, line, alive)
+    done = _evaluate(PreparedEvaluation(options, data), report, batch_size=BATCH_SIZE, keep_going=True)
+    check_none_failed(options.train_dir)
+    return done
 
 
-def _evaluate(prepared: PreparedEvaluation, *, line: Callable[[str], None], batch_size: int, run_once: bool) -> int:
+def _evaluate(
+    prepared: PreparedEvaluation,
+    report: EvaluationReport,
+    *,
+    batch_size: int,
+    run_once: bool = False,
+    keep_going: bool = False,
+) -> int:
     quiet_tensorflow()
     from estimators.continuous_evaluation import evaluate_continuously
     from estimators.local_evaluator import LocalEvaluator
 
     with storage_trouble_told(prepared.options.train_dir):
-        report = begin_report(prepared.options.train_dir, line)
         evaluator = LocalEvaluator(prepared.options, prepared.data, batch_size=batch_size, report=report)
-        return evaluate_continuously(prepared.options.train_dir, evaluator, report, run_once=run_once)
+        train_dir = prepared.options.train_dir
+        return evaluate_continuously(train_dir, evaluator, report, run_once=run_once, keep_going=keep_going)
 
 
 def _check_model(evaluation: EvaluationOptions, run: ExperimentOptions) -> None:

@@ -15,14 +15,17 @@ from estimators.errors import DataError, HarnessError, UserError
 from estimators.experiment_options import ExperimentOptions
 from estimators.exporter import export_checkpoint
 from estimators.exports import exported_steps
+from estimators.generation import check_generation
 from estimators.hooks.agreed_requests import AgreedRequests
 from estimators.hooks.checkpoint_saving import AtMultiples, checkpoint_hook
+from estimators.hooks.last_step import LastStepHook
 from estimators.hooks.progress import ProgressHook
 from estimators.hooks.restored_shapes import RestoredShapesHook
 from estimators.input_fns import NOTHING_LEFT, train_input_fn
 from estimators.mirrored_replicas import mirrored_strategy, session_config
 from estimators.model_fn import StepReportSettings, make_model_fn
 from estimators.reporting import Reporter
+from estimators.run_state import RunState, write_run_state
 from estimators.skipped_records import SkippedRecords
 from estimators.storage_trouble import storage_trouble_told
 from estimators.tensorflow_compat import reason_of, shorten_readiness_poll
@@ -41,6 +44,7 @@ class Experiment:
       worker_index: 0 is the chief; the number among all training replicas.
       scratch_dir: a folder of this task alone, deleted by whoever made it.
       reporter: where lines and progress go.
+      generation: a later one that begins in train_dir keeps this one from writing; see generation.py.
       requests: may ask for a checkpoint, or for the end of training, from any thread.
     """
 
@@ -50,6 +54,7 @@ class Experiment:
     worker_index: int
     scratch_dir: str
     reporter: Reporter
+    generation: int
     requests: AgreedRequests = field(default_factory=AgreedRequests)
 
     @property
@@ -142,16 +147,25 @@ class Experiment:
 
     def _hooks(self) -> list[Any]:
         hooks = [RestoredShapesHook(self.options.train_dir), ProgressHook(self.reporter)]
+        if self.plan.strategy == "parameter_server":
+            hooks.append(LastStepHook(self.plan.max_steps, self.plan.num_workers))
         periods = (self.options.save_checkpoints_steps, self.options.export_model_steps)
         timer = AtMultiples(*filter(None, periods))
         if self.is_chief:
             self.requests.attach(timer, every_secs=self.options.save_checkpoints_secs)
-            saver = checkpoint_hook(self.options.train_dir, timer=timer, saved=self._after_checkpoint)
+            saver = checkpoint_hook(
+                self.options.train_dir,
+                timer=timer,
+                saved=self._after_checkpoint,
+                check=lambda: check_generation(self.options.train_dir, self.generation),
+            )
             hooks += [self.requests, saver]
         elif self.plan.strategy == "multi_worker_mirrored":
             self.requests.attach(timer, every_secs=None)
             folder = os.path.join(self.scratch_dir, "checkpoints_of_a_worker")
             hooks += [self.requests, checkpoint_hook(folder, timer=timer, saved=None)]
+        elif self.role == "worker":
+            hooks.append(self.requests)  # it saves nothing, but ends when it is asked to
         return hooks
 
     def _after_checkpoint(self, step: int, ended: bool) -> None:
@@ -174,6 +188,10 @@ class Experiment:
         )
         if is_last:
             self.reporter.training_finished(step)
+        elif ended and self.requests.stopped:
+            # Said by the process that knows: the command that asked may be gone by now.
+            write_run_state(self.options.train_dir, RunState.STOPPED, self.plan.max_steps)
+            self.reporter.training_stopped(step)
 
     def _explain(self, error: Exception) -> Exception:
         """The record that TensorFlow's message does not name, or the error itself."""

@@ -5,18 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from typing import Literal
 
 from estimators import train_dir_lock
 from estimators.checkpoints import evaluated_steps, latest_checkpoint, prune
 from estimators.child_process import ChildProcess
-from estimators.errors import InfrastructureError
+from estimators.errors import InfrastructureError, StoppedError
 from estimators.experiment_options import ExperimentOptions
+from estimators.failed_evaluations import check_none_failed
+from estimators.generation import begin_generation
 from estimators.preparation import prepare_run
 from estimators.reporting import ConsoleReporter
 from estimators.run_state import RunState, write_run_state
+from estimators.scratch_folder import scratch_folder
+from estimators.stop_signals import StopSignals, stop_signals
 from estimators.storage_trouble import storage_trouble_told
 from estimators.tensorflow_compat import quiet_tensorflow
 from estimators.train_dir import begin
@@ -46,8 +49,11 @@ def train_locally(
     quiet_tensorflow()
     from estimators.experiment import Experiment
 
-    def train(scratch_dir: str) -> None:
-        Experiment(options, plan, "chief", 0, scratch_dir, ConsoleReporter()).train()
+    def train(scratch_dir: str, signals: StopSignals) -> None:
+        generation = begin_generation(options.train_dir)
+        experiment = Experiment(options, plan, "chief", 0, scratch_dir, ConsoleReporter(), generation)
+        signals.when_received(experiment.requests.request_stop)
+        experiment.train()
 
     with train_dir_lock.locked(options.train_dir), storage_trouble_told(options.train_dir):
         begin(options, start_new_model=start_new_model)
@@ -77,15 +83,19 @@ def plan_locally(
     )
 
 
-def _run(options: ExperimentOptions, plan: TrainingPlan, train: Callable[[str], None]) -> None:
+def _run(options: ExperimentOptions, plan: TrainingPlan, train: Callable[[str, StopSignals], None]) -> None:
     write_run_state(options.train_dir, RunState.RUNNING, plan.max_steps)
     evaluator = _start_evaluator(options) if plan.eval_data else None
     try:
-        with tempfile.TemporaryDirectory(prefix="cvd-") as scratch_dir:
-            train(scratch_dir)
-        if evaluator is not None:
-            write_run_state(options.train_dir, RunState.EVALUATING, plan.max_steps)
-            _finish_evaluation(evaluator, options)
+        with scratch_folder("chief-0") as scratch_dir, stop_signals() as signals:
+            train(scratch_dir, signals)
+            signals.when_received(lambda: _raise_stopped(signals, options))
+            if evaluator is not None:
+                write_run_state(options.train_dir, RunState.EVALUATING, plan.max_steps)
+                _finish_evaluation(evaluator, options)
+    except StoppedError:
+        write_run_state(options.train_dir, RunState.STOPPED, plan.max_steps)
+        raise
     except BaseException:
         with contextlib.suppress(Exception):  # a disk that is full or gone must not hide the error that says so
             write_run_state(options.train_dir, RunState.FAILED, plan.max_steps)
@@ -96,6 +106,16 @@ def _run(options: ExperimentOptions, plan: TrainingPlan, train: Callable[[str], 
     write_run_state(options.train_dir, RunState.SUCCEEDED, plan.max_steps)
 
 
+def _raise_stopped(signals: StopSignals, options: ExperimentOptions) -> None:
+    raise signals.error(newest_checkpoint(options))
+
+
+def newest_checkpoint(options: ExperimentOptions) -> str:
+    """What is saved, for a message."""
+    latest = latest_checkpoint(options.train_dir)
+    return f"the newest checkpoint is of step {latest.step}" if latest else "no checkpoint yet"
+
+
 def _start_evaluator(options: ExperimentOptions) -> ChildProcess:
     argv = [sys.executable, "-m", "estimators.evaluator_process", options.train_dir]
     return ChildProcess(argv, env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
@@ -104,6 +124,7 @@ def _start_evaluator(options: ExperimentOptions) -> ChildProcess:
 def _finish_evaluation(evaluator: ChildProcess, options: ExperimentOptions) -> None:
     code = evaluator.wait()
     check_last_evaluated(options, f"the evaluator's process ended with exit code {code}; its error stands above")
+    check_none_failed(options.train_dir)
     prune(options.train_dir, keep=options.keep_checkpoint_max, keep_unevaluated=True)
 
 

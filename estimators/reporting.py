@@ -25,6 +25,9 @@ class Reporter(Protocol):
     def training_finished(self, global_step: int) -> None:
         """The last checkpoint is complete and exported; only clean-up is left to this process."""
 
+    def training_stopped(self, global_step: int) -> None:
+        """Training ends before its last step, as was asked, and a checkpoint of this step is complete."""
+
 
 class ConsoleReporter:
     """Prints lines; progress needs no telling where the reader sees the lines themselves."""
@@ -41,3 +44,7 @@ class ConsoleReporter:
 
     def training_finished(self, global_step: int) -> None:
         """Says nothing."""
+
+    def training_stopped(self, global_step: int) -> None:
+        """Says so."""
+        print(f"stopped after step {global_step}", flush=True)

@@ -25,6 +25,14 @@ class RunState(enum.Enum):
     FAILED = "FAILED"
     """Terminal: training ended before its last step; checkpoints stay and the same command resumes."""
 
+    STOPPED = "STOPPED"
+    """Terminal: a signal asked for the end; the checkpoint of that moment is saved and the same command resumes."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """True if the run does nothing any more."""
+        return self not in (RunState.RUNNING, RunState.EVALUATING)
+
     @property
     def training_ended(self) -> bool:
         """True if no new checkpoint will come from this run."""
@@ -81,7 +89,7 @@ def read_run_state(train_dir: str) -> RunRecord | None:
 
 
 def _is_abandoned(train_dir: str, record: RunRecord) -> bool:
-    if record.state not in (RunState.RUNNING, RunState.EVALUATING):
+    if record.state.is_terminal:
         return False
     gone = record.process.is_gone
     if gone is not None:

@@ -2,6 +2,8 @@
 
 experiment.json     the options; what may not change while there are checkpoints is checked against it
 run_state.json      whether the run goes on
+generation.json     who may write checkpoints
+events.jsonl        what happened to the processes of a distributed run
 run_lock.json       which process has the folder, while one has it
 progress.json       step, speed and metrics that the chief reported last
 model.ckpt-N.*      checkpoints
@@ -19,16 +21,18 @@ import re
 from collections.abc import Callable
 
 from estimators import storage
-from estimators.checkpoints import forget_watched, list_checkpoints
+from estimators.checkpoints import forget_evaluator, list_checkpoints
 from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
+from estimators.generation import GENERATION_FILE
 from estimators.torn_checkpoints import TORN_FOLDER, check_sound, set_torn_aside
 from estimators.train_dir_lock import LOCK_FILE, check_free
 
 EXPERIMENT_FILE = "experiment.json"
 # What a run, or TensorFlow on its behalf, writes. Nothing else is ever deleted.
 _OWN_NAMES = re.compile(
-    r"experiment\.json|run_state\.json|progress\.json|events\.jsonl|checkpoint|graph\.pbtxt|model\.ckpt-.*|events\.out\.tfevents\..*"
+    r"experiment\.json|run_state\.json|generation\.json|progress\.json|events\.jsonl|checkpoint|graph\.pbtxt"
+    r"|model\.ckpt-.*|events\.out\.tfevents\..*"
     rf"|export|eval|logs|{TORN_FOLDER}|\.preflight-.*|\..*\.partial|checkpoint\.tmp.*"
 )
 _PROOF = re.compile(r"experiment\.json|model\.ckpt-\d+\.index")
@@ -134,8 +138,9 @@ def begin(options: ExperimentOptions, *, start_new_model: bool, announce: Callab
     if start_new_model:
         kept = []
         for name in storage.list_dir(options.train_dir):
-            # Replaced below; until then a start that is cut off leaves what is known as a training folder.
-            if name in (EXPERIMENT_FILE, LOCK_FILE):
+            # The first is replaced below; until then a start that is cut off leaves what is known as a training folder.
+            # The last keeps a process of the run that was there from writing into this one.
+            if name in (EXPERIMENT_FILE, LOCK_FILE, GENERATION_FILE):
                 continue
             if _OWN_NAMES.fullmatch(name):
                 storage.delete(os.path.join(options.train_dir, name))
@@ -145,5 +150,5 @@ def begin(options: ExperimentOptions, *, start_new_model: bool, announce: Callab
             announce(f"--start_new_model leaves what no run wrote in {options.train_dir}: {', '.join(kept)}")
     storage.make_dirs(options.train_dir)
     set_torn_aside(options.train_dir, announce=announce)
-    forget_watched(options.train_dir)
+    forget_evaluator(options.train_dir)
     write_experiment(options)

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from estimators.errors import HarnessError, UserError
+from estimators.errors import HarnessError, StoppedError, UserError
 from estimators.options import Options, field_type
 
 
@@ -211,6 +211,10 @@ def run_command(main: Callable[[], int | None]) -> NoReturn:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         code = main() or 0
+    except StoppedError as error:
+        sys.stdout.flush()
+        print(error, file=sys.stderr, flush=True)
+        code = error.exit_code
     except HarnessError as error:
         sys.stdout.flush()
         print(f"error: {error}", file=sys.stderr, flush=True)

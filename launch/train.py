@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from cvd_cluster.cluster_options import ClusterOptions
 from cvd_cluster.ray_session import require_absolute_paths
+from cvd_cluster.supervision_options import SupervisionOptions
 from estimators.experiment_options import ExperimentOptions, StartOptions
 from launch.flags import parse_flags, run_command
 
@@ -27,7 +28,10 @@ _PATHS = ("train_dir", "train_data_pattern", "eval_data_pattern", "warm_start_fr
 
 def main() -> None:
     """Flags -> options -> a local or a distributed run."""
-    options, start, cluster = parse_flags("launch.train", __doc__, ExperimentOptions, StartOptions, ClusterOptions)
+    options, start, cluster, supervision = parse_flags(
+        "launch.train", __doc__, ExperimentOptions, StartOptions, ClusterOptions, SupervisionOptions
+    )
+    supervision.check_fits(cluster)
     require_absolute_paths({name: getattr(options, name) for name in _PATHS})
     if start.dry_run:
         from cvd_cluster.dry_run import dry_run
@@ -45,7 +49,7 @@ def main() -> None:
     else:
         from cvd_cluster.training_job import train_on_cluster
 
-        train_on_cluster(options, cluster, start_new_model=start.start_new_model)
+        train_on_cluster(options, cluster, supervision, start_new_model=start.start_new_model)
 
 
 if __name__ == "__main__":

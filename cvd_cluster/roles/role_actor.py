@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
+import dataclasses
 import os
 import shutil
-import sys
-import tempfile
-import threading
+import time
 from typing import IO, Any
 
 from cvd_cluster.ports import PortLease
+from cvd_cluster.roles.log_mirror import mirror_of
+from cvd_cluster.roles.orphan_guard import OrphanGuard
 from cvd_cluster.roles.role_assignment import RoleAssignment
-from cvd_cluster.roles.role_status import RoleFailure, RolePhase, RoleStatus
+from cvd_cluster.roles.role_process import RoleProcess
+from cvd_cluster.roles.role_status import RoleStatus
+from cvd_cluster.roles.stack_dump import dump_stacks
 from cvd_cluster.topology import Task
 from estimators import storage
-from estimators.child_process import ChildProcess
 from estimators.experiment_options import ExperimentOptions
+from estimators.scratch_folder import make_scratch_folder
 from estimators.training_plan import TrainingPlan
+
+# Until all actors of a run are there nobody speaks to the first of them.
+_FIRST_PATIENCE_SECS = 150.0
 
 
 class RoleActor:
-    """Owns one TensorFlow process.
+    """Owns one port and one TensorFlow process at a time.
 
     Its methods must be called from Ray's main thread of the actor (they are): the process is bound to the life of the
     thread that started it.
@@ -30,113 +34,101 @@ class RoleActor:
     Args:
       task: which role this is.
       options: of the run.
-      plan: what all tasks share.
+      orphan_timeout_secs: after so many seconds without a call all is ended, this process too.
     """
 
-    def __init__(self, task: Task, options: ExperimentOptions, plan: TrainingPlan) -> None:
-        self._task = task
+    def __init__(self, task: Task, options: ExperimentOptions, orphan_timeout_secs: float) -> None:
+        self._task, self._options = task, options
         self._lease = PortLease()
-        self._scratch_dir = tempfile.mkdtemp(prefix=f"cvd-{task.name}-")
+        self._scratch_dir = make_scratch_folder(task.name)
         self._log = _open_log(options.train_dir, task.name, self._scratch_dir)
-        self._lock = threading.Lock()
-        self._lines: list[str] = []
-        self._progress = (-1, 0)
-        self._first_step_time: float | None = None
-        self._finished = False
-        self._failure: RoleFailure | None = None
-        self._process, report = self._spawn()
-        self._reader = threading.Thread(target=self._read, args=(report,), daemon=True)
-        self._reader.start()
-        assignment = RoleAssignment(options, plan, task.role, task.worker_index, self._scratch_dir)
-        self._process.write_line(assignment.to_line())
+        self._log_mirror = mirror_of(self._log, options.train_dir)
+        self._process: RoleProcess | None = None
+        self._said_before: tuple[str, ...] = ()
+        self._guard = OrphanGuard(
+            orphan_timeout_secs, first_patience_secs=_FIRST_PATIENCE_SECS, act=self._end_as_an_orphan
+        )
 
-    def address(self) -> str:
-        """ "host:port" on which this role's TensorFlow server will listen."""
+    def prepare(self, plan: TrainingPlan, generation: int) -> str:
+        """Starts a process, in the place of the one that may be there; it waits for `start`.
+
+        Returns:
+          "host:port" on which its TensorFlow server will listen; the same as long as the actor lives.
+        """
+        if self._process is not None:
+            self.end_process()
+            self._said_before += self._process.status(self._task.name, "").lines
+        task = self._task
+        assignment = RoleAssignment(
+            self._options, plan, task.role, task.worker_index, self._scratch_dir, generation=generation
+        )
+        self._process = RoleProcess(assignment, log=self._log, gpus=task.gpus)
+        return self._address()
+
+    def start(self, tf_config: dict[str, Any]) -> None:
+        """Lets the process begin its part."""
+        assert self._process is not None
+        self._process.start(tf_config)
+
+    def beat(self) -> None:
+        """A sign of life of the command."""
+        self._guard.heard()
+
+    def poll(self) -> RoleStatus:
+        """A snapshot; the lines in it are handed out once."""
+        self._guard.heard()
+        if self._process is None:
+            return RoleStatus(self._task.name, address=self._address())
+        status = self._process.status(self._task.name, self._address())
+        if self._said_before:
+            status = dataclasses.replace(status, lines=self._said_before + status.lines)
+            self._said_before = ()
+        return status
+
+    def request_stop(self) -> None:
+        """Asks the process to save and end."""
+        if self._process is not None:
+            self._process.request_stop()
+
+    def dump_stacks(self) -> str:
+        """Writes what every thread of the process does into its log; a line for people about that."""
+        if self._process is None:
+            return "there is no process"
+        told = dump_stacks(self._process.pid, self._log)
+        self._guard.heard()
+        return told
+
+    def end_process(self) -> None:
+        """Ends the process and all it started; the port stays."""
+        if self._process is not None:
+            self._process.kill()
+
+    def stop(self) -> None:
+        """Ends the process and all it started, gives the port back and removes the scratch folder."""
+        self._guard.end()
+        self.end_process()
+        self._log.close()
+        if self._log_mirror is not None:
+            self._log_mirror.end()
+        self._lease.release()
+        shutil.rmtree(self._scratch_dir, ignore_errors=True)
+
+    def _address(self) -> str:
         import ray
 
         host = ray.util.get_node_ip_address()
         return f"[{host}]:{self._lease.port}" if ":" in host else f"{host}:{self._lease.port}"
 
-    def start(self, tf_config: dict[str, Any]) -> None:
-        """Lets the process begin its part."""
-        self._process.write_line(json.dumps(tf_config))
+    def _end_as_an_orphan(self) -> None:
+        # The process first, and all else later: nothing may keep it from being ended.
+        self.end_process()
+        self._log.write(f"{time.ctime()}: nobody asked for {self._task.name}, so it ended itself\n".encode())
+        self.stop()
+        _leave()
 
-    def poll(self) -> RoleStatus:
-        """A snapshot; the lines in it are handed out once."""
-        code = self._process.exit_code()
-        if code is not None:
-            # The process is gone, so the pipe ends: what it wrote last is read to the end before it is judged.
-            self._reader.join(timeout=5.0)
-        with self._lock:
-            lines, self._lines = tuple(self._lines), []
-            return RoleStatus(
-                name=self._task.name,
-                phase=self._phase(code),
-                pid=self._process.pid,
-                address=self.address(),
-                global_step=self._progress[0],
-                local_steps=self._progress[1],
-                first_step_time=self._first_step_time,
-                training_finished=self._finished,
-                exit_code=code,
-                failure=self._failure,
-                lines=lines,
-            )
 
-    def stop(self) -> None:
-        """Ends the process and all it started, and removes its scratch folder."""
-        self._process.kill()
-        self._log.close()
-        self._lease.release()
-        shutil.rmtree(self._scratch_dir, ignore_errors=True)
-
-    def _phase(self, code: int | None) -> RolePhase:
-        if self._failure is not None:
-            return RolePhase.FAILED
-        if code is None:
-            return RolePhase.STARTING if self._first_step_time is None else RolePhase.TRAINING
-        return RolePhase.DONE if code == 0 else RolePhase.LOST
-
-    def _spawn(self) -> tuple[ChildProcess, IO[str]]:
-        read_fd, write_fd = os.pipe()
-        try:
-            process = ChildProcess(
-                [sys.executable, "-u", "-m", "cvd_cluster.roles.role_main", str(write_fd)],
-                env=self._environment(),
-                output=self._log,
-                pass_fds=[write_fd],
-                stdin=True,
-            )
-        finally:
-            os.close(write_fd)
-        return process, os.fdopen(read_fd, encoding="utf-8")
-
-    def _environment(self) -> dict[str, str]:
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "TF_GRPC_REUSE_PORT": "1"}
-        # Ray sets it to the actor's num_cpus, which would hold NumPy and oneDNN to that many threads.
-        env.pop("OMP_NUM_THREADS", None)
-        if not self._task.gpus:
-            # Ray hides the GPUs from nobody who asked for none; a ps would take all their memory.
-            env["CUDA_VISIBLE_DEVICES"] = "-1"
-        return env
-
-    def _read(self, report: IO[str]) -> None:
-        with report, contextlib.suppress(ValueError):  # a line cut off by a kill is not JSON
-            for text in report:
-                values = json.loads(text)
-                with self._lock:
-                    self._take(values.pop("event"), values)
-
-    def _take(self, event: str, values: dict[str, Any]) -> None:
-        if event == "line":
-            self._lines.append(values["text"])
-        elif event == "progress":
-            self._progress = (values["global_step"], values["local_steps"])
-            self._first_step_time = self._first_step_time or values["time"]
-        elif event == "finished":
-            self._finished = True
-        elif event == "failure":
-            self._failure = RoleFailure(**values)
+def _leave() -> None:
+    os._exit(1)
 
 
 def _open_log(train_dir: str, name: str, scratch_dir: str) -> IO[bytes]:

@@ -23,6 +23,7 @@ class RoleAssignment:
       role: "chief", "worker", "ps" or "evaluator".
       worker_index: its number among the training replicas; -1 for the others.
       scratch_dir: a folder of this role alone.
+      generation: of the run; see estimators/generation.py.
     """
 
     options: ExperimentOptions
@@ -30,6 +31,7 @@ class RoleAssignment:
     role: Role
     worker_index: int
     scratch_dir: str
+    generation: int
 
     def to_line(self) -> str:
         """One line of JSON."""

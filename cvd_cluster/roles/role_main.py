@@ -6,6 +6,8 @@ stdout and stderr are its log. It ends when its actor does.
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import json
 import os
 import sys
@@ -14,8 +16,8 @@ import time
 import traceback
 from typing import Any
 
+from cvd_cluster.roles.orders import Orders
 from cvd_cluster.roles.role_assignment import RoleAssignment
-from estimators.child_process import die_with_parent
 from estimators.errors import HarnessError
 from estimators.tensorflow_compat import quiet_tensorflow
 
@@ -32,7 +34,8 @@ class PipeReporter:
 
     def send(self, event: str, **values: Any) -> None:
         """One event."""
-        with self._lock:
+        # The actor may be gone while a last checkpoint is written.
+        with self._lock, contextlib.suppress(BrokenPipeError):
             self._pipe.write(json.dumps({"event": event, "time": time.time(), **values}) + "\n")
             self._pipe.flush()
 
@@ -49,9 +52,21 @@ class PipeReporter:
         """Into the log only."""
         print(f"saved checkpoint of step {global_step}", flush=True)
 
+    def alive(self) -> None:
+        """A sign of life of an evaluator."""
+        self.send("alive")
+
     def training_finished(self, global_step: int) -> None:
         """Tells it, and ends the process a little later, whether TensorFlow is ready to or not."""
         self.send("finished", global_step=global_step)
+        self._end_soon()
+
+    def training_stopped(self, global_step: int) -> None:
+        """Says where training goes on, and ends the process a little later."""
+        self.line(f"stopped after step {global_step}")
+        self._end_soon()
+
+    def _end_soon(self) -> None:
         timer = threading.Timer(_CLOSING_SECS, os._exit, (0,))
         timer.daemon = True
         timer.start()
@@ -59,15 +74,16 @@ class PipeReporter:
 
 def main() -> int:
     """Runs the role; the exit code is 0, or 1 after an error that was sent."""
-    die_with_parent()
+    orders = Orders()
+    faulthandler.enable()  # a crash in TensorFlow's own code tells the log where
     reporter = PipeReporter(int(sys.argv[1]))
     quiet_tensorflow()
     try:
-        assignment = RoleAssignment.from_line(sys.stdin.readline())
+        assignment = RoleAssignment.from_line(orders.next_line())
         if assignment.role == "evaluator":
-            _evaluate(assignment, reporter)
+            _evaluate(assignment, orders, reporter)
         else:
-            _train(assignment, reporter)
+            _train(assignment, orders, reporter)
     except BaseException as error:
         traceback.print_exc()
         _send_failure(reporter, error)
@@ -75,33 +91,29 @@ def main() -> int:
     return 0
 
 
-def _train(assignment: RoleAssignment, reporter: PipeReporter) -> None:
+def _train(assignment: RoleAssignment, orders: Orders, reporter: PipeReporter) -> None:
     from estimators.experiment import Experiment  # imports TensorFlow, while the cluster is still being put together
 
-    os.environ["TF_CONFIG"] = _second_line()
-    Experiment(
+    os.environ["TF_CONFIG"] = orders.next_line()
+    experiment = Experiment(
         assignment.options,
         assignment.plan,
         assignment.role,
         assignment.worker_index,
         assignment.scratch_dir,
         reporter,
-    ).train()
+        assignment.generation,
+    )
+    orders.when_told_to_stop(experiment.requests.request_stop)
+    experiment.train()
 
 
-def _evaluate(assignment: RoleAssignment, reporter: PipeReporter) -> None:
+def _evaluate(assignment: RoleAssignment, orders: Orders, reporter: PipeReporter) -> None:
     # Before TensorFlow is imported: until the first step the training roles need the processors.
-    _second_line()
+    orders.next_line()
     from estimators.evaluation_run import run_evaluation
 
-    run_evaluation(assignment.options, line=reporter.line)
-
-
-def _second_line() -> str:
-    line = sys.stdin.readline()
-    if not line:
-        os._exit(1)  # the actor is gone
-    return line
+    run_evaluation(assignment.options, line=reporter.line, alive=reporter.alive)
 
 
 def _send_failure(reporter: PipeReporter, error: BaseException) -> None:
@@ -111,17 +123,18 @@ def _send_failure(reporter: PipeReporter, error: BaseException) -> None:
         message=error.summary if isinstance(error, HarnessError) else str(error),
         parts=[error.asked, error.found, error.change] if isinstance(error, HarnessError) else None,
         traceback=traceback.format_exc(),
-        is_echo=_is_echo(error),
+        is_echo=_is_tensorflows(error, "UnavailableError", "AbortedError", "CancelledError"),
+        is_tensorflows=_is_tensorflows(error, "OpError"),
     )
 
 
-def _is_echo(error: BaseException) -> bool:
-    """True for what TensorFlow raises when a peer is gone."""
+def _is_tensorflows(error: BaseException, *names: str) -> bool:
+    """True for errors of tf.errors. UnavailableError and its like are what TensorFlow raises when a peer is gone."""
     if "tensorflow" not in sys.modules:
         return False  # then it is not TensorFlow's; the seconds of its import would only delay the message
     import tensorflow as tf
 
-    return isinstance(error, (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError))
+    return isinstance(error, tuple(getattr(tf.errors, name) for name in names))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ class RolePhase(enum.Enum):
     FAILED = "FAILED"
     """Terminal: it ended with a Python error; see `failure`."""
     LOST = "LOST"
-    """Terminal: it ended without a word: a signal, or out of memory."""
+    """Terminal: it ended without a word: a signal, or out of memory; or its actor is gone, see `loss`."""
 
     @property
     def is_terminal(self) -> bool:
@@ -36,6 +36,7 @@ class RoleFailure:
       parts: asked, found and change of an error of the harness; None for any other.
       traceback: as Python prints it.
       is_echo: True if it follows from another role's end (a peer that cannot be reached), and so explains nothing.
+      is_tensorflows: True for an error of TensorFlow's runtime: after another role's end it may follow from that.
       time: seconds since the epoch.
     """
 
@@ -44,7 +45,24 @@ class RoleFailure:
     parts: tuple[str, str, str] | None
     traceback: str
     is_echo: bool
+    is_tensorflows: bool
     time: float
+
+
+@dataclass(frozen=True)
+class ActorLoss:
+    """The end of a role's actor, with its process or its node.
+
+    Attributes:
+      cause: one line for people.
+      preempted: True if Ray had announced that it takes the node away.
+      gone_at: seconds since the epoch from which on its TensorFlow process is gone too. On a node that is out of reach
+        it may live on until it notices that nobody asks for it.
+    """
+
+    cause: str
+    preempted: bool
+    gone_at: float
 
 
 @dataclass(frozen=True)
@@ -54,25 +72,36 @@ class RoleStatus:
     Attributes:
       name: `worker-0`.
       phase: see RolePhase.
-      pid: of the TensorFlow process, on its own node.
+      generation: of the run, to which the process belongs.
+      pid: of the TensorFlow process, on its own node; -1 before there is one.
       address: "host:port" of its TensorFlow server.
       global_step: the last step it saw; -1 before it saw one.
-      local_steps: steps it made itself.
+      local_steps: steps the process made itself; of an evaluator, signs of life that it gave.
       first_step_time: seconds since the epoch, when it made its first step; None before.
       training_finished: the chief only: the last checkpoint is saved and exported.
+      halted: True while the process is stopped by a signal (SIGSTOP), and so makes no step.
       exit_code: of the process; None while it runs; -N if signal N ended it.
       failure: the Python error, if there was one.
+      loss: what happened to its actor, if that is gone.
       lines: what it said since the last snapshot.
     """
 
     name: str
-    phase: RolePhase
-    pid: int
-    address: str
-    global_step: int
-    local_steps: int
-    first_step_time: float | None
-    training_finished: bool
-    exit_code: int | None
-    failure: RoleFailure | None
-    lines: tuple[str, ...]
+    phase: RolePhase = RolePhase.STARTING
+    generation: int = 0
+    pid: int = -1
+    address: str = ""
+    global_step: int = -1
+    local_steps: int = 0
+    first_step_time: float | None = None
+    training_finished: bool = False
+    halted: bool = False
+    exit_code: int | None = None
+    failure: RoleFailure | None = None
+    loss: ActorLoss | None = None
+    lines: tuple[str, ...] = ()
+
+    @property
+    def host(self) -> str:
+        """The address of its node; "" before it is known."""
+        return self.address.rpartition(":")[0].strip("[]")

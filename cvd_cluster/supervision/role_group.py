@@ -3,124 +3,155 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from cvd_cluster.roles.role_actor import RoleActor
-from cvd_cluster.roles.role_status import RolePhase, RoleStatus
+import ray
+
+from cvd_cluster.errors import RoleLostError
+from cvd_cluster.supervision.heartbeat import Heartbeat
+from cvd_cluster.supervision.role_handle import RoleHandle
+from cvd_cluster.supervision.snapshot import GroupSnapshot
 from cvd_cluster.tf_config import tf_config_for
 from cvd_cluster.topology import Task
-from estimators.errors import InfrastructureError
 from estimators.experiment_options import ExperimentOptions
 from estimators.training_plan import TrainingPlan
 
 _START_SECS = 120.0
-_POLL_SECS = 10.0
+_POLL_SECS = 1.0
 _STOP_SECS = 10.0
 
 
-@dataclass(frozen=True)
-class GroupSnapshot:
-    """All roles at one moment.
-
-    Attributes:
-      time: seconds since the epoch.
-      statuses: task -> its status.
-    """
-
-    time: float
-    statuses: Mapping[Task, RoleStatus]
-
-    def of_role(self, *roles: str) -> list[RoleStatus]:
-        """The statuses of all tasks of these roles."""
-        return [status for task, status in self.statuses.items() if task.role in roles]
-
-
 class RoleGroup:
-    """The actors of a run's tasks. All but the evaluator begin at once.
+    """The actors of a run's tasks.
+
+    A new generation keeps the actors that live, with their ports, and has them start new processes; in the place of
+    those that are gone it makes new ones. The evaluator belongs to no generation.
 
     Args:
-      tasks: in the order of the placement group's bundles.
       options: of the run.
-      plan: what all tasks share.
-      placement_group: Ray's, with a bundle a task.
-
-    Raises:
-      InfrastructureError: an actor does not start.
+      orphan_timeout_secs: see RoleActor.
     """
 
-    def __init__(
-        self, tasks: Sequence[Task], options: ExperimentOptions, plan: TrainingPlan, placement_group: Any
-    ) -> None:
-        import ray
-        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+    def __init__(self, options: ExperimentOptions, orphan_timeout_secs: float) -> None:
+        self._options, self._orphan_timeout = options, orphan_timeout_secs
+        self._handles: dict[Task, RoleHandle] = {}
+        self._addresses: dict[Task, str] = {}
+        self._evaluator_began = False
+        self._heartbeat = Heartbeat(self._handles.values, every_secs=orphan_timeout_secs / 5)
 
-        self._last: dict[Task, RoleStatus] = {}
-        actor = ray.remote(RoleActor)
-        self._actors = {
-            task: actor.options(
-                num_cpus=task.cpus,
-                num_gpus=task.gpus,
-                max_restarts=0,
-                scheduling_strategy=PlacementGroupSchedulingStrategy(
-                    placement_group, placement_group_bundle_index=index
-                ),
-            ).remote(task, options, plan)
-            for index, task in enumerate(tasks)
-        }
+    def begin_generation(
+        self, number: int, tasks: Sequence[Task], plan: TrainingPlan, placement_group: Any, *, moved: bool = False
+    ) -> None:
+        """Starts a process for every task, an evaluator's only if there is none; those that train begin at once.
+
+        Args:
+          number: of the generation.
+          tasks: in the order of the placement group's bundles.
+          plan: what all tasks share.
+          placement_group: Ray's, with a bundle a task.
+          moved: whether it is another placement group than before, so that the actors in that one are gone.
+
+        Raises:
+          RoleLostError: a role does not start.
+        """
+        for task in list(self._handles):
+            if moved or task not in tasks or self._handles[task].is_lost:
+                self._handles.pop(task).kill()
+        new = [task for task in tasks if task not in self._handles]
+        for bundle, task in enumerate(tasks):
+            if task in new:
+                self._handles[task] = RoleHandle(task, self._options, self._orphan_timeout, placement_group, bundle)
+        training = [task for task in tasks if task.role != "evaluator"]
+        for task in training:
+            self._handles[task].forget_process()
+        for task in set(new) - set(training):
+            self._prepare_and_start(task, plan, number)
         try:
-            calls = [handle.address.remote() for handle in self._actors.values()]
-            addresses = dict(zip(self._actors, ray.get(calls, timeout=_START_SECS), strict=True))
-            ray.get(
-                [
-                    handle.start.remote(tf_config_for(task, addresses))
-                    for task, handle in self._actors.items()
-                    if task.role != "evaluator"
-                ]
-            )
+            calls = [self._handles[task].actor.prepare.remote(plan, number) for task in training]
+            self._addresses = dict(zip(training, ray.get(calls, timeout=_START_SECS), strict=True))
+            ray.get([self._start(task) for task in training], timeout=_START_SECS)
         except (ray.exceptions.RayError, ray.exceptions.GetTimeoutError) as error:
-            self.stop()
-            raise InfrastructureError(
+            raise RoleLostError(
                 "The roles of the run do not start",
                 asked=", ".join(task.name for task in tasks),
                 found=str(error).strip().splitlines()[-1],
                 change="see the logs of Ray on the node, or try again",
             ) from error
 
+    def _start(self, task: Task) -> Any:
+        return self._handles[task].actor.start.remote(tf_config_for(task, self._addresses))
+
+    def restart(self, task: Task, plan: TrainingPlan, number: int) -> None:
+        """Starts a new process of a role whose actor lives, at the same address."""
+        self._handles[task].forget_process()
+        self._prepare_and_start(task, plan, number)
+
+    def replace(self, task: Task, plan: TrainingPlan, number: int, placement_group: Any, bundle: int) -> None:
+        """Starts a new actor with a new process for a role without an address that others know: the evaluator."""
+        self._handles[task].kill()
+        self._handles[task] = RoleHandle(task, self._options, self._orphan_timeout, placement_group, bundle)
+        self._prepare_and_start(task, plan, number)
+
+    def _prepare_and_start(self, task: Task, plan: TrainingPlan, number: int) -> None:
+        self._handles[task].actor.prepare.remote(plan, number)
+        if task.role != "evaluator" or self._evaluator_began:
+            self._start(task)
+
     def start_evaluator(self) -> None:
         """Lets the evaluator begin, if there is one; the other roles begin by themselves."""
-        for task, handle in self._actors.items():
+        self._evaluator_began = True
+        for task, handle in self._handles.items():
             if task.role == "evaluator":
-                handle.start.remote({})
+                handle.actor.start.remote({})
 
     def poll(self) -> GroupSnapshot:
-        """One snapshot of all roles. An actor that does not answer, since it is gone, is a lost role."""
-        import ray
+        """One snapshot of all roles; of one that does not answer at once, what it said last."""
+        calls = [call for handle in self._handles.values() if (call := handle.ask()) is not None]
+        if calls:
+            ray.wait(calls, num_returns=len(calls), timeout=_POLL_SECS)
+        statuses = {task: handle.take_answer() for task, handle in self._handles.items()}
+        return GroupSnapshot(time.time(), statuses)
 
-        calls = {task: handle.poll.remote() for task, handle in self._actors.items()}
-        ray.wait(list(calls.values()), num_returns=len(calls), timeout=_POLL_SECS)
+    def request_stop(self) -> None:
+        """Asks every process that trains to save and end."""
+        for task, handle in self._handles.items():
+            if task.trains and not handle.is_lost:
+                handle.actor.request_stop.remote()
+
+    def dump_stacks(self) -> dict[Task, str]:
+        """What every process does, into its log; for each role a line about that."""
+        calls = {task: handle.actor.dump_stacks.remote() for task, handle in self._living()}
+        ray.wait(list(calls.values()), num_returns=len(calls), timeout=_STOP_SECS)
+        told = {}
         for task, call in calls.items():
             try:
-                self._last[task] = ray.get(call, timeout=0)
-            except ray.exceptions.GetTimeoutError:
-                self._last[task] = self._without_lines(task)
-            except ray.exceptions.RayError:
-                self._last[task] = dataclasses.replace(self._without_lines(task), phase=RolePhase.LOST)
-        return GroupSnapshot(time.time(), dict(self._last))
+                told[task] = str(ray.get(call, timeout=0))
+            except ray.exceptions.RayError as error:
+                told[task] = f"no stacks: {type(error).__name__}"
+        return told
 
-    def _without_lines(self, task: Task) -> RoleStatus:
-        unknown = RoleStatus(task.name, RolePhase.STARTING, -1, "", -1, 0, None, False, None, None, ())
-        return dataclasses.replace(self._last.get(task, unknown), lines=())
+    def end_processes(self) -> None:
+        """Ends the processes of all roles but the evaluator; where that cannot be confirmed, the actor too."""
+        calls = {task: h.actor.end_process.remote() for task, h in self._living() if task.role != "evaluator"}
+        if calls:
+            ray.wait(list(calls.values()), num_returns=len(calls), timeout=_STOP_SECS)
+        for task, call in calls.items():
+            try:
+                ray.get(call, timeout=0)
+            except ray.exceptions.RayError:
+                self._handles[task].lose("it did not end its process")
+
+    def _living(self) -> Iterable[tuple[Task, RoleHandle]]:
+        return [(task, handle) for task, handle in self._handles.items() if not handle.is_lost]
 
     def stop(self) -> None:
         """Ends every process and every actor."""
-        import ray
-
+        self._heartbeat.end()
         with contextlib.suppress(ray.exceptions.RayError):
-            calls = [handle.stop.remote() for handle in self._actors.values()]
-            ray.wait(calls, num_returns=len(calls), timeout=_STOP_SECS)
-        for handle in self._actors.values():
-            ray.kill(handle, no_restart=True)
+            calls = [handle.actor.stop.remote() for _, handle in self._living()]
+            if calls:
+                ray.wait(calls, num_returns=len(calls), timeout=_STOP_SECS)
+        for handle in self._handles.values():
+            handle.kill()

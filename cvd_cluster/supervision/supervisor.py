@@ -2,129 +2,253 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable
 
-from cvd_cluster.roles.role_status import RolePhase, RoleStatus
-from cvd_cluster.supervision import verdict
-from cvd_cluster.supervision.role_group import GroupSnapshot, RoleGroup
-from estimators.errors import HarnessError
+from cvd_cluster.errors import RoleLostError
+from cvd_cluster.roles.role_status import RolePhase
+from cvd_cluster.supervision import restart_policy, verdict
+from cvd_cluster.supervision.evaluator_care import EvaluatorCare
+from cvd_cluster.supervision.event_log import EventKind, EventLog
+from cvd_cluster.supervision.generations import Generations
+from cvd_cluster.supervision.restart_policy import Action, Decision, RunHistory
+from cvd_cluster.supervision.role_group import RoleGroup
+from cvd_cluster.supervision.room import Room
+from cvd_cluster.supervision.run_progress import RunProgress, Stall
+from cvd_cluster.supervision.snapshot import GroupSnapshot
+from cvd_cluster.supervision.transitions import event_of, transitions
+from cvd_cluster.supervision_options import SupervisionOptions
 from estimators.experiment_options import ExperimentOptions
-from estimators.local_training import check_last_evaluated
+from estimators.local_training import check_last_evaluated, newest_checkpoint
 from estimators.run_state import RunState, write_run_state
+from estimators.stop_signals import StopSignals
 from estimators.training_plan import TrainingPlan
 
 _POLL_SECS = 0.5
 # A worker of an asynchronous run may be in its last step when the chief is done.
 _LAST_STEP_SECS = 15.0
+# All must have stopped within 20 s of a signal.
+_SAVING_SECS = 14.0
 
 
 class Supervisor:
-    """Watches one group of roles from its start to its end.
+    """Watches one run from its start to its end.
 
     Args:
       group: the roles.
+      room: their bundles.
       options: of the run.
       plan: what all tasks share.
+      supervision: budgets and timeouts.
+      placement_timeout_secs: how long nodes are waited for when one is lost.
       started: seconds since the epoch, when the command began.
+      signals: whether somebody asked for the end.
       announce: called with each line for people: the chief's as they are, the others' with the role's name.
       sleep: between two polls.
+      clock: seconds, for deadlines.
     """
 
     def __init__(
         self,
         group: RoleGroup,
+        room: Room,
         options: ExperimentOptions,
         plan: TrainingPlan,
+        supervision: SupervisionOptions,
         *,
+        placement_timeout_secs: float = 0,
         started: float,
+        signals: StopSignals,
         announce: Callable[[str], None] = print,
         sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._group, self._options, self._plan = group, options, plan
-        self._started, self._announce, self._sleep = started, announce, sleep
+        self._group, self._options, self._supervision = group, options, supervision
+        self._clock = clock
+        self._started, self._signals, self._announce, self._sleep = started, signals, announce, sleep
         self._logs = os.path.join(options.train_dir, "logs")
+        self._events = EventLog(options.train_dir, announce=announce)
+        self._generations = Generations(
+            group,
+            room,
+            options,
+            plan,
+            supervision,
+            placement_timeout_secs=placement_timeout_secs,
+            events=self._events,
+            pause=self._pause,
+        )
+        self._evaluator = EvaluatorCare(group, room, self._generations, supervision, self._events, self._logs)
+        self._progress, self._history = RunProgress(), RunHistory()
+        self._before: GroupSnapshot | None = None
+        self._stalls: list[Stall] = []
         self._trouble_since: float | None = None
-        self._evaluator_told = False
-        self._evaluator_started = False
+        self._disturbed_at = float("-inf")
 
-    def run(self) -> GroupSnapshot:
-        """Returns the last snapshot, once the last step is saved, exported and evaluated.
+    def run(self) -> None:
+        """Returns once the last step is saved, exported and evaluated.
 
         Raises:
-          HarnessError: a role failed or was lost; or evaluation did.
+          StoppedError: a signal asked for the end.
+          HarnessError: a role failed, or nothing is left to try; or evaluation failed.
         """
+        end = RunState.SUCCEEDED.value
+        try:
+            self._run()
+        except BaseException as error:
+            end = f"{type(error).__name__}: {verdict.first_line(str(error))}"
+            raise
+        finally:
+            self._events.of_run(EventKind.RUN_ENDED, end)
+
+    def _run(self) -> None:
+        max_steps = self._generations.plan.max_steps
+        self._begin_generation()
         self._until(self._training_ended)
-        deadline = time.monotonic() + _LAST_STEP_SECS
-        snapshot = self._until(lambda snapshot: self._workers_ended(snapshot) or time.monotonic() > deadline)
-        self._announce("steps made: " + "; ".join(map(self._steps_of, snapshot.of_role("chief", "worker"))))
-        write_run_state(self._options.train_dir, RunState.EVALUATING, self._plan.max_steps)
-        snapshot = self._until(self._evaluation_ended)
+        write_run_state(self._options.train_dir, RunState.EVALUATING, max_steps)
+        begun = self._clock()
+        snapshot = self._until(
+            lambda snapshot: self._workers_ended(snapshot) or self._clock() - begun > _LAST_STEP_SECS
+        )
+        names = [status.name for status in snapshot.of_role("chief", "worker")]
+        self._announce("steps made: " + "; ".join(map(self._steps_of, names)))
+        patience = self._supervision.final_evaluation_timeout_secs
+        snapshot = self._until(lambda snapshot: self._evaluation_ended(snapshot) or self._clock() - begun > patience)
         self._check_evaluation(snapshot)
-        return snapshot
 
     def _until(self, reached: Callable[[GroupSnapshot], bool]) -> GroupSnapshot:
         while True:
-            snapshot = self._group.poll()
-            self._print_lines(snapshot)
-            self._start_evaluator_when_due(snapshot)
+            snapshot = self._look()
+            if self._signals.received is not None:
+                self._stop(snapshot)
             if reached(snapshot):
                 return snapshot
             self._sleep(_POLL_SECS)
+
+    def _look(self) -> GroupSnapshot:
+        """Polls, reports what is new, and looks after the evaluator."""
+        snapshot = self._group.poll()
+        self._progress.update(snapshot)
+        self._stalls = self._progress.stalls(snapshot, self._supervision.hang_timeout_secs)
+        for task, status in snapshot.statuses.items():
+            prefix = "" if task.role == "chief" else f"[{task.name}] "
+            for line in status.lines:
+                self._announce(prefix + line)
+        for event in transitions(self._before, snapshot):
+            self._events.record(event)
+        self._before = snapshot
+        if self._evaluator.begin_when_due(snapshot, training_is_over=verdict.training_is_over(snapshot)):
+            for evaluator in snapshot.of_role("evaluator"):
+                self._progress.begin_clock(evaluator.name, snapshot.time)
+        self._history = self._evaluator.look_after(snapshot, self._history, self._stalls)
+        return snapshot
+
+    def _pause(self) -> GroupSnapshot:
+        """A moment of waiting while nothing trains, and a look."""
+        self._sleep(_POLL_SECS)
+        if self._signals.received is not None:
+            self._events.of_run(EventKind.STOP_REQUESTED, self._signals.received)
+            raise self._signals.error(newest_checkpoint(self._options))
+        return self._look()
 
     def _training_ended(self, snapshot: GroupSnapshot) -> bool:
         if verdict.training_is_over(snapshot):
             return True
         troubled = verdict.in_trouble(snapshot)
-        if troubled:
-            self._trouble_since = self._trouble_since or snapshot.time
-            waited = snapshot.time - self._trouble_since
-            if verdict.cause_is_known(troubled) or waited > verdict.ECHO_SECS:
-                raise verdict.error_of(troubled, self._logs)
-        self._tell_evaluator_trouble(snapshot)
+        self._trouble_since = (self._trouble_since or snapshot.time) if troubled else None
+        decision = restart_policy.decide(
+            self._supervision,
+            self._generations.plan.strategy,
+            self._history,
+            snapshot,
+            trouble_secs=snapshot.time - (self._trouble_since or snapshot.time),
+            disturbed=snapshot.time - self._disturbed_at < restart_policy.DISTURBED_SECS,
+            stalls=self._stalls,
+            log_folder=self._logs,
+        )
+        self._obey(decision, snapshot)
         return False
 
-    def _steps_of(self, status: RoleStatus) -> str:
-        first = ""
-        if status.first_step_time is not None:
-            first = f", the first {status.first_step_time - self._started:.1f} s after the command began"
-        return f"{status.name} {status.local_steps}{first}"
+    def _obey(self, decision: Decision, snapshot: GroupSnapshot) -> None:
+        if decision.hung:
+            self._tell_hang(decision, snapshot)
+        if decision.action is Action.FAIL:
+            assert decision.error is not None
+            raise decision.error
+        if decision.action is Action.GO_ON:
+            return
+        self._disturbed_at, self._trouble_since = snapshot.time, None
+        if decision.action is Action.NEW_GENERATION:
+            self._history = dataclasses.replace(self._history, generations=self._history.generations + decision.charged)
+            self._begin_generation(decision.cause, snapshot)
+            return
+        for task, status in snapshot.statuses.items():
+            if status.name in decision.roles:
+                cause = verdict.how_it_ended(status)
+                self._events.record(event_of(EventKind.PROCESS_RESTARTED, status, snapshot.time, cause))
+                self._group.restart(task, self._generations.plan, self._generations.number)
+        restarts = self._history.process_restarts + len(decision.roles)
+        self._history = dataclasses.replace(self._history, process_restarts=restarts)
+
+    def _begin_generation(self, cause: str = "", lost_in: GroupSnapshot | None = None) -> None:
+        """The first generation, or another one; one that does not start is charged as well."""
+        while True:
+            try:
+                if lost_in is None:
+                    self._generations.begin()
+                else:
+                    self._generations.replace(cause, lost_in)
+                return
+            except RoleLostError as error:
+                if self._history.generations >= self._supervision.max_generations:
+                    raise
+                cause, lost_in = verdict.first_line(str(error)), self._group.poll()
+                self._history = dataclasses.replace(self._history, generations=self._history.generations + 1)
+
+    def _tell_hang(self, decision: Decision, snapshot: GroupSnapshot) -> None:
+        told = {stall.name: stall.cause for stall in self._stalls}
+        for status in snapshot.statuses.values():
+            if status.name in decision.roles:
+                self._events.record(event_of(EventKind.HANG, status, snapshot.time, told.get(status.name, "")))
+        for task, line in self._group.dump_stacks().items():
+            self._events.record(event_of(EventKind.STACKS, snapshot.statuses[task], snapshot.time, line))
+
+    def _stop(self, snapshot: GroupSnapshot) -> None:
+        """Has a checkpoint saved, and ends the run.
+
+        Raises:
+          StoppedError: always.
+        """
+        self._events.of_run(EventKind.STOP_REQUESTED, self._signals.received or "")
+        if not verdict.training_is_over(snapshot):
+            self._group.request_stop()
+            deadline = self._clock() + _SAVING_SECS
+            # The others are of no use any more once the chief has saved.
+            while not all(one.phase.is_terminal for one in self._look().of_role("chief")):
+                if self._clock() > deadline:
+                    break
+                self._sleep(_POLL_SECS)
+        raise self._signals.error(newest_checkpoint(self._options))
+
+    def _steps_of(self, name: str) -> str:
+        first = self._progress.first_step_time(name)
+        after = f", the first {first - self._started:.1f} s after the command began" if first is not None else ""
+        return f"{name} {self._progress.total_steps(name)}{after}"
 
     def _workers_ended(self, snapshot: GroupSnapshot) -> bool:
         return all(status.phase.is_terminal for status in snapshot.of_role("chief", "worker"))
 
     def _evaluation_ended(self, snapshot: GroupSnapshot) -> bool:
-        return all(status.phase.is_terminal for status in snapshot.of_role("evaluator"))
-
-    def _start_evaluator_when_due(self, snapshot: GroupSnapshot) -> None:
-        """Once the chief made a step there is a checkpoint to look at, and start-up no longer needs all processors."""
-        training = any(chief.first_step_time is not None for chief in snapshot.of_role("chief"))
-        if not self._evaluator_started and (training or verdict.training_is_over(snapshot)):
-            self._evaluator_started = True
-            self._group.start_evaluator()
-
-    def _evaluator_error(self, evaluator: RoleStatus) -> HarnessError | None:
-        if evaluator.phase in (RolePhase.FAILED, RolePhase.LOST):
-            return verdict.error_of([evaluator], self._logs)
-        return None
-
-    def _tell_evaluator_trouble(self, snapshot: GroupSnapshot) -> None:
-        for evaluator in snapshot.of_role("evaluator"):
-            error = self._evaluator_error(evaluator)
-            if error is not None and not self._evaluator_told:
-                self._evaluator_told = True
-                self._announce(f"the evaluator ended; training goes on. {error}")
+        evaluators = snapshot.of_role("evaluator")
+        return self._evaluator.given_up is not None or all(one.phase is RolePhase.DONE for one in evaluators)
 
     def _check_evaluation(self, snapshot: GroupSnapshot) -> None:
+        if self._evaluator.given_up is not None:
+            raise self._evaluator.given_up
         for evaluator in snapshot.of_role("evaluator"):
-            error = self._evaluator_error(evaluator)
-            if error is not None:
-                raise error
-            check_last_evaluated(self._options, f"the evaluator ended with exit code {evaluator.exit_code}")
-
-    def _print_lines(self, snapshot: GroupSnapshot) -> None:
-        for task, status in snapshot.statuses.items():
-            prefix = "" if task.role == "chief" else f"[{task.name}] "
-            for line in status.lines:
-                self._announce(prefix + line)
+            how = "it was ended after --final_evaluation_timeout_secs"
+            if evaluator.phase is RolePhase.DONE:
+                how = "the evaluator ended by itself"
+            check_last_evaluated(self._options, how)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from cvd_cluster.errors import RoleError, RoleLostError
 from cvd_cluster.roles.role_status import RoleFailure, RolePhase, RoleStatus
-from cvd_cluster.supervision.role_group import GroupSnapshot
+from cvd_cluster.supervision.snapshot import GroupSnapshot
 from estimators.errors import DataError, HarnessError, InfeasibleError, InfrastructureError, UserError
 
 # How long after the first sign of trouble its cause may still be on its way: a peer's error can arrive before it.
@@ -52,7 +52,7 @@ def error_of(troubled: Sequence[RoleStatus], log_folder: str) -> HarnessError:
     if first.failure is None:
         return RoleLostError(
             f"{first.name} was lost{also}",
-            found=_how_it_ended(first),
+            found=how_it_ended(first),
             change=f"see {log_folder}/{first.name}.log; the same command without --start_new_model continues",
         )
     return failure_error(first.name, first.failure, also=also, log_folder=log_folder)
@@ -72,10 +72,16 @@ def failure_error(name: str, failure: RoleFailure, *, also: str = "", log_folder
     )
 
 
-def _how_it_ended(status: RoleStatus) -> str:
+def how_it_ended(status: RoleStatus) -> str:
+    """One line about the end of a role's process."""
     code = status.exit_code
-    if code is None:
-        return "its actor on Ray is gone, with its process or its node"
+    if status.loss is not None:
+        announced = "; Ray had announced that" if status.loss.preempted else ""
+        return f"its actor on Ray is gone{announced}: {status.loss.cause}"
+    if status.failure is not None:
+        return f"its process {status.pid} ended with {status.failure.kind}: {first_line(status.failure.message)}"
+    if code is None or code == 0:
+        return f"its process {status.pid} ended"
     if code < 0:
         try:
             name = signal.Signals(-code).name
@@ -84,3 +90,8 @@ def _how_it_ended(status: RoleStatus) -> str:
         hint = "; the kernel does that when memory runs out" if -code == signal.SIGKILL else ""
         return f"its process {status.pid} was ended by {name}{hint}"
     return f"its process {status.pid} ended with exit code {code} without an error"
+
+
+def first_line(text: str) -> str:
+    """The first line of a text, shortened."""
+    return (text.strip().splitlines() or [""])[0][:200]

@@ -11,16 +11,21 @@ import tensorflow as tf
 from estimators import storage
 
 
-class AfterCheckpoint(tf.estimator.CheckpointSaverListener):  # type: ignore[misc]
-    """Calls a function once a checkpoint is complete.
+class AroundCheckpoint(tf.estimator.CheckpointSaverListener):  # type: ignore[misc]
+    """Calls a function before a checkpoint is written, and one once it is complete.
 
     Args:
+      check: called before; what it raises keeps the checkpoint from being written.
       saved: called with (global step, whether it is the last of the run). A last step that was saved before, since it
         was due anyway, is told once more as the last.
     """
 
-    def __init__(self, saved: Callable[[int, bool], None]) -> None:
-        self._saved = saved
+    def __init__(self, check: Callable[[], None], saved: Callable[[int, bool], None]) -> None:
+        self._check, self._saved = check, saved
+
+    def before_save(self, session: Any, global_step_value: Any) -> None:
+        """A checkpoint is about to be written."""
+        self._check()
 
     def after_save(self, session: Any, global_step_value: Any) -> None:
         """A checkpoint was written."""
@@ -76,7 +81,13 @@ class AtMultiples:
         return self._last_time
 
 
-def checkpoint_hook(folder: str, *, timer: AtMultiples, saved: Callable[[int, bool], None] | None) -> Any:
+def checkpoint_hook(
+    folder: str,
+    *,
+    timer: AtMultiples,
+    saved: Callable[[int, bool], None] | None,
+    check: Callable[[], None] = lambda: None,
+) -> Any:
     """A hook that saves at the start, when its timer says so, and at the end.
 
     It replaces the one that Estimator would add: with `train_distribute` Estimator drops saving listeners. Under
@@ -86,13 +97,14 @@ def checkpoint_hook(folder: str, *, timer: AtMultiples, saved: Callable[[int, bo
     Args:
       folder: where to.
       timer: says when a checkpoint is due.
-      saved: see `AfterCheckpoint`; None calls nothing.
+      saved: see `AroundCheckpoint`; None calls nothing, nor `check`.
+      check: see `AroundCheckpoint`.
     """
     storage.make_dirs(folder)
     hook = tf.estimator.CheckpointSaverHook(
         folder,
         save_steps=1,  # what follows from it is replaced below
-        listeners=[AfterCheckpoint(saved)] if saved else None,
+        listeners=[AroundCheckpoint(check, saved)] if saved else None,
         save_graph_def=False,  # experiment.json says how to build the graph; writing it takes longer than the variables
     )
     hook._timer = timer

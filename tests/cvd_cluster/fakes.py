@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO, Any
 
 from cvd_cluster.roles.role_status import RoleFailure, RolePhase, RoleStatus
-from cvd_cluster.supervision.role_group import GroupSnapshot
+from cvd_cluster.supervision.snapshot import GroupSnapshot
 from cvd_cluster.topology import Task
 from estimators.child_process import ChildProcess
+from estimators.errors import InfrastructureError
+from estimators.training_plan import TrainingPlan
 
 # Where a role's process may go from each phase.
 _NEXT = {
@@ -28,17 +30,18 @@ def failure(
     *,
     time: float = 100.0,
     is_echo: bool = False,
+    is_tensorflows: bool = False,
     parts: tuple[str, str, str] | None = None,
     message: str = "the author forgot something",
 ) -> RoleFailure:
     """A Python error of a role."""
     traceback = f"Traceback (most recent call last):\n{kind}: {message}\n"
-    return RoleFailure(kind, message, parts, traceback, is_echo, time)
+    return RoleFailure(kind, message, parts, traceback, is_echo, is_tensorflows or is_echo, time)
 
 
 def status(task: Task, phase: RolePhase = RolePhase.TRAINING, **values: Any) -> RoleStatus:
     """A snapshot of one role, consistent with its phase."""
-    base = RoleStatus(task.name, phase, 4711, "127.0.0.2:4000", -1, 0, None, False, None, None, ())
+    base = RoleStatus(task.name, phase, generation=1, pid=4711, address="127.0.0.2:4000")
     if phase is not RolePhase.STARTING and task.trains:
         base = dataclasses.replace(base, global_step=3, local_steps=3, first_step_time=50.0)
     exit_codes = {RolePhase.DONE: 0, RolePhase.FAILED: 1, RolePhase.LOST: -9}
@@ -49,7 +52,9 @@ def status(task: Task, phase: RolePhase = RolePhase.TRAINING, **values: Any) -> 
 
 
 class FakeGroup:
-    """A role group whose polls follow a script; the last snapshot repeats.
+    """A role group, and its room, whose polls follow a script; the last snapshot repeats.
+
+    A new process of a role has another process id, and starts anew.
 
     Args:
       tasks: of the run.
@@ -70,12 +75,16 @@ class FakeGroup:
         self._polls_left = most_polls
         self.time = 1000.0
         self.evaluator_starts = 0
+        self.done: list[str] = []
+        self.tasks, self.placement_group, self.whole = tuple(tasks), object(), True
+        self._pid = 4711
 
     def poll(self) -> GroupSnapshot:
         self._polls_left -= 1
         assert self._polls_left > 0, "the supervisor does not end"
         step = next(self._script, {})
         for task, new in (step() if callable(step) else step).items():
+            new = dataclasses.replace(new, pid=self._statuses[task].pid)
             self._check(task, new)
             self._statuses[task] = new
         snapshot = GroupSnapshot(self.time, dict(self._statuses))
@@ -88,6 +97,70 @@ class FakeGroup:
         assert (new.exit_code is None) != new.phase.is_terminal or new.phase is RolePhase.LOST, new
         assert (new.failure is not None) == (new.phase is RolePhase.FAILED), new
 
+    def _renew(self, task: Task) -> None:
+        self._pid += 1
+        self._statuses[task] = status(task, RolePhase.STARTING, pid=self._pid)
+
+    def begin_generation(
+        self,
+        number: int,
+        tasks: Sequence[Task],
+        plan: TrainingPlan,
+        placement_group: object,
+        *,
+        moved: bool = False,
+    ) -> None:
+        assert tuple(tasks) == self.tasks and placement_group is self.placement_group
+        assert plan.num_workers == sum(task.trains for task in tasks) and moved == (self.done[-1:] == ["shrunk"])
+        self.done.append(f"generation {number}")
+        if number > 1:
+            for task in tasks:
+                if task.role != "evaluator" or self._statuses[task].loss:
+                    self._renew(task)
+
+    def restart(self, task: Task, plan: TrainingPlan, number: int) -> None:
+        assert self._statuses[task].loss is None, "its actor is gone"
+        self.done.append(f"restart {task.name}")
+        self._renew(task)
+
+    def replace(self, task: Task, plan: TrainingPlan, number: int, placement_group: object, bundle: int) -> None:
+        assert self.tasks[bundle] == task and placement_group is self.placement_group
+        self.done.append(f"replace {task.name}")
+        self._renew(task)
+
+    def dump_stacks(self) -> dict[Task, str]:
+        self.done.append("stacks")
+        return dict.fromkeys(self._statuses, "its stacks are in x.log")
+
+    def end_processes(self) -> None:
+        self.done.append("end")
+
+    def request_stop(self) -> None:
+        self.done.append("stop")
+
+    @property
+    def num_workers(self) -> int:
+        return sum(task.trains for task in self.tasks)
+
+    def bundle_of(self, task: Task) -> int:
+        return self.tasks.index(task)
+
+    def is_whole(self) -> bool:
+        return self.whole
+
+    def wait_until_whole(self, seconds: float, *, pause: Callable[[], None]) -> bool:
+        pause()
+        return self.whole
+
+    def shrink(self, min_workers: int, *, pause: Callable[[], None]) -> None:
+        """Room for one worker less, if that is allowed."""
+        if self.num_workers - 1 < min_workers:
+            raise InfrastructureError("no room")
+        last = max(task.worker_index for task in self.tasks)
+        self.tasks = tuple(task for task in self.tasks if task.worker_index < last or not task.trains)
+        self._statuses = {task: self._statuses[task] for task in self.tasks}
+        self.done.append("shrunk")
+
     def start_evaluator(self) -> None:
         self.evaluator_starts += 1
 
@@ -95,6 +168,10 @@ class FakeGroup:
         """To be handed in as the supervisor's clock."""
         assert 0 < seconds <= 5
         self.time += seconds
+
+    def clock(self) -> float:
+        """Seconds."""
+        return self.time
 
 
 class ScriptedRole(ChildProcess):

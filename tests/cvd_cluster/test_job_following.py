@@ -89,7 +89,8 @@ def test_a_connection_that_stays_lost_is_given_up_and_said_once():
 
 
 def test_patience_begins_anew_with_each_loss():
-    often: list[list[str | Exception]] = [*[[*["line\n"] * n, Cut("reset")] for n in range(1, 20)], ["line\n"] * 20]
+    often: list[list[str | Exception]] = [[*["line\n"] * n, Cut("reset")] for n in range(1, 20)]
+    often.append(["line\n"] * 20)
     followed = Followed(FakeJobClient(often), patience_seconds=90)
     assert followed.code == 0 and followed.text == "line\n" * 20
 

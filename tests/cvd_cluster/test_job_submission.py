@@ -88,7 +88,7 @@ def test_a_cluster_that_is_still_starting_is_waited_for(client, capsys, monkeypa
     answers = [RuntimeError("status code 500: No available agent to submit job, please try again later.")] * 3
     submit_job = client.submit_job
 
-    def start_slowly(**given: Any) -> str:
+    def start_slowly(**given: Any) -> Any:
         if answers:
             raise answers.pop()
         return submit_job(**given)

@@ -85,6 +85,74 @@ def test_a_server_that_shares_ports_starts_on_the_lease_and_again_and_gets_every
         lease.release()
 
 
+SERVERS = """
+import os, sys, threading
+import tensorflow as tf
+
+failed = []
+
+def serve(port):
+    try:
+        servers.append(tf.distribute.Server({"worker": [f"127.0.0.1:{port}"]}, job_name="worker", task_index=0))
+    except Exception as error:
+        failed.append(f"{port}: {error}")
+
+servers = []
+threads = [threading.Thread(target=serve, args=(port,)) for port in sys.argv[1:]]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+with tf.Graph().as_default():
+    answer = tf.constant(7)
+    answers = [tf.compat.v1.Session(server.target).run(answer) for server in servers]
+print(len(servers), sum(answers), *failed, flush=True)
+os._exit(0)  # as a kill does: no server is shut down
+"""
+
+
+def test_fifty_servers_of_tensorflow_start_at_once_on_fifty_leases_and_again_on_the_same_ports() -> None:
+    with concurrent.futures.ThreadPoolExecutor(50) as pool:
+        leases = list(pool.map(lambda _: PortLease(), range(50)))
+    try:
+        for _ in range(2):
+            done = subprocess.run(
+                [sys.executable, "-c", SERVERS, *(str(lease.port) for lease in leases)],
+                env={**os.environ, "TF_GRPC_REUSE_PORT": "1", "TF_CPP_MIN_LOG_LEVEL": "3"},
+                capture_output=True,
+                text=True,
+                timeout=300,
+                check=False,
+            )
+            assert done.stdout == "50 350\n", done.stdout + done.stderr
+    finally:
+        for lease in leases:
+            lease.release()
+
+
+def test_while_fifty_leases_serve_and_are_served_again_two_hundred_others_come_and_go() -> None:
+    leases = [PortLease() for _ in range(50)]
+    errors: list[int | None] = []
+
+    def serve_again(lease: PortLease) -> None:
+        errors.extend(bind_error(lease.port, family=socket.AF_INET6, reuse=True) for _ in range(20))
+
+    def come_and_go(_: int) -> None:
+        other = PortLease()
+        errors.append(bind_error(other.port, reuse=True))
+        other.release()
+
+    try:
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            list(pool.map(come_and_go, range(200)))
+            list(pool.map(serve_again, leases))
+            list(pool.map(come_and_go, range(200)))
+        assert errors == [None] * len(errors) and len(errors) == 1400
+    finally:
+        for lease in leases:
+            lease.release()
+
+
 @pytest.mark.parametrize("host", ["", "127.0.0.1"])
 def test_nobody_else_can_take_a_leased_port(host: str) -> None:
     lease = PortLease()

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +15,9 @@ from typing import Any
 import psutil
 import pytest
 
-from cvd_cluster.roles import role_actor
+from cvd_cluster.roles import role_actor, role_process
 from cvd_cluster.roles.role_actor import RoleActor
+from cvd_cluster.roles.role_process import RoleProcess
 from cvd_cluster.roles.role_status import RolePhase, RoleStatus
 from cvd_cluster.topology import Task
 from estimators.data_check import DataFiles
@@ -28,6 +30,7 @@ CHIEF = Task("chief", 0, 1.0, 0)
 PATIENCE = 30.0
 TF_CONFIG = {"cluster": {"chief": ["a:1"]}, "task": {"type": "chief", "index": 0}}
 Start = Callable[..., RoleActor]
+FAILURE = "kind='KeyError', message='m', parts=None, traceback='t', is_echo=False, is_tensorflows=False"
 
 
 @pytest.fixture
@@ -35,13 +38,16 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Starts an actor whose process runs a script of the test's own; all are ended."""
     actors: list[RoleActor] = []
 
-    def begin(script: str | None, task: Task = CHIEF, **values: object) -> RoleActor:
+    def begin(
+        script: str | None, task: Task = CHIEF, orphan_timeout_secs: float = 600.0, **values: object
+    ) -> RoleActor:
         options = ExperimentOptions(train_dir=str(tmp_path / "run"), train_data_pattern="/d/*", **values)  # type: ignore[arg-type]
         plan = TrainingPlan("parameter_server", 2, 1, DataFiles(("/d/a",), (8,)), None, 4, 5)
         with monkeypatch.context() as patched:
             if script is not None:
-                patched.setattr(role_actor, "ChildProcess", type("Scripted", (ScriptedRole,), {"script": script}))
-            actors.append(RoleActor(task, options, plan))
+                patched.setattr(role_process, "ChildProcess", type("Scripted", (ScriptedRole,), {"script": script}))
+            actors.append(RoleActor(task, options, orphan_timeout_secs))
+            actors[-1].prepare(plan, generation=2)
         return actors[-1]
 
     yield begin
@@ -104,8 +110,7 @@ def test_a_role_is_told_its_part_then_its_cluster_and_reports_to_its_end(start: 
 
 
 def test_a_python_error_makes_a_failed_role(start: Start) -> None:
-    failure = "kind='KeyError', message='m', parts=None, traceback='t', is_echo=False"
-    last = until(start(f"report('failure', {failure}); raise SystemExit(1)"), ended)[-1]
+    last = until(start(f"report('failure', {FAILURE}); raise SystemExit(1)"), ended)[-1]
     assert last.phase is RolePhase.FAILED and last.failure is not None
     assert (last.failure.kind, last.failure.traceback, last.failure.is_echo) == ("KeyError", "t", False)
 
@@ -120,15 +125,14 @@ def test_an_end_without_a_word_makes_a_lost_role(start: Start, end: str, exit_co
 
 
 def test_a_process_counts_as_ended_once_all_it_said_is_read(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    take = RoleActor._take
+    take = RoleProcess._take
 
-    def take_slowly(actor: RoleActor, event: str, values: dict[str, Any]) -> None:
+    def take_slowly(process: RoleProcess, event: str, values: dict[str, Any]) -> None:
         time.sleep(0.002)
-        take(actor, event, values)
+        take(process, event, values)
 
-    monkeypatch.setattr(RoleActor, "_take", take_slowly)
-    failure = "kind='KeyError', message='m', parts=None, traceback='t', is_echo=False"
-    script = f"for i in range(300): report('line', text=str(i))\nreport('failure', {failure}); os._exit(1)"
+    monkeypatch.setattr(RoleProcess, "_take", take_slowly)
+    script = f"for i in range(300): report('line', text=str(i))\nreport('failure', {FAILURE}); os._exit(1)"
     seen = until(start(script), ended)
     assert len(lines(seen)) == 300 and seen[-1].phase is RolePhase.FAILED
 
@@ -165,8 +169,8 @@ def test_a_role_without_gpus_sees_none_and_all_processors(start: Start, monkeypa
 
 def test_its_address_is_a_port_that_a_server_which_shares_ports_can_take_and_nobody_else(start: Start) -> None:
     actor = start("told(); told()")
-    host, _, port = actor.address().rpartition(":")
-    assert host and actor.poll().address == f"{host}:{port}"
+    host, _, port = actor.poll().address.rpartition(":")
+    assert host == actor.poll().host
     assert bind_error(int(port), reuse=True) is None and bind_error(int(port)) is not None
     actor.stop()
     assert bind_error(int(port)) is None
@@ -214,3 +218,64 @@ def test_a_mistake_of_the_users_is_told_by_the_real_process_without_waiting_for_
     assert last.failure.kind == "UserError"
     assert last.failure.parts is not None and f"--eval_data_pattern={tmp_path}/nothing-*" in last.failure.parts[0]
     assert "No file matches" in log_of(tmp_path, "evaluator-0"), "its log tells it too"
+
+
+def test_a_new_process_takes_the_place_of_the_old_one_at_the_same_address(start: Start, tmp_path: Path) -> None:
+    actor = start("part = told(); report('line', text=str(part['generation'])); told(); report('line', text='begun')")
+    first = until(actor, lambda status: bool(status.lines))[-1]
+    plan = TrainingPlan("parameter_server", 2, 1, DataFiles(("/d/a",), (8,)), None, 4, 5)
+    assert actor.prepare(plan, generation=3) == first.address
+    second = actor.poll()
+    assert second.pid != first.pid and second.generation == 3 and first.generation == 2
+    assert not psutil.pid_exists(first.pid)
+
+
+def test_what_a_process_said_last_is_not_lost_when_it_is_replaced(start: Start) -> None:
+    actor = start("report('line', text='last words'); told()")
+    pid = actor.poll().pid
+    psutil.Process(pid).wait(PATIENCE)
+    plan = TrainingPlan("parameter_server", 2, 1, DataFiles(("/d/a",), (8,)), None, 4, 5)
+    actor._process._reader.join(PATIENCE)  # type: ignore[union-attr]
+    actor.prepare(plan, generation=3)
+    assert actor.poll().lines[:1] == ("last words",)
+
+
+def test_a_process_that_is_stopped_by_a_signal_is_told_from_one_that_works(start: Start) -> None:
+    actor = start("report('line', text='there'); time.sleep(60)")
+    pid = until(actor, lambda status: bool(status.lines))[-1].pid
+    assert not actor.poll().halted
+    os.kill(pid, signal.SIGSTOP)
+    until(actor, lambda status: status.halted)
+
+
+def test_a_role_that_nobody_asks_for_ends_its_process_even_if_that_is_stopped(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = threading.Event()
+    monkeypatch.setattr(role_actor, "_leave", left.set)
+    actor = start("report('line', text='there'); time.sleep(60)", orphan_timeout_secs=1.5)
+    pid = until(actor, lambda status: bool(status.lines))[-1].pid
+    os.kill(pid, signal.SIGSTOP)
+    end = time.monotonic() + 3
+    while time.monotonic() < end:
+        actor.beat()
+        time.sleep(0.1)
+    assert psutil.pid_exists(pid) and not left.is_set(), "as long as it is asked for it lives"
+    assert left.wait(PATIENCE) and not psutil.pid_exists(pid)
+
+
+def test_an_order_to_stop_reaches_the_process(start: Start) -> None:
+    actor = start("told(); told(); report('line', text=json.dumps(told())); time.sleep(60)")
+    actor.start(TF_CONFIG)
+    actor.request_stop()
+    assert lines(until(actor, lambda status: bool(status.lines))) == ['{"stop": true}']
+
+
+def test_stacks_of_a_process_are_in_its_log_or_it_is_told_why_not(start: Start, tmp_path: Path) -> None:
+    actor = start("def in_a_long_sleep(): time.sleep(60)\nreport('line', text='there'); in_a_long_sleep()")
+    until(actor, lambda status: bool(status.lines))
+    told = actor.dump_stacks()
+    if told.startswith("no stacks"):
+        assert "trace" in told or "did not end" in told, told
+    else:
+        assert "in_a_long_sleep" in log_of(tmp_path) and "chief-0.log" in told

@@ -9,15 +9,18 @@ from typing import Any
 import pytest
 
 from cvd_cluster.errors import RoleError, RoleLostError
-from cvd_cluster.roles.role_status import RolePhase
+from cvd_cluster.roles.role_status import ActorLoss, RolePhase
 from cvd_cluster.supervision import supervisor
 from cvd_cluster.supervision.supervisor import Supervisor
+from cvd_cluster.supervision_options import SupervisionOptions
 from cvd_cluster.topology import Task
 from estimators.data_check import DataFiles
-from estimators.errors import InfrastructureError
+from estimators.errors import InfrastructureError, StoppedError
 from estimators.experiment_options import ExperimentOptions
+from estimators.generation import current_generation
 from estimators.run_state import RunState, read_run_state, write_run_state
-from estimators.training_plan import TrainingPlan
+from estimators.stop_signals import StopSignals
+from estimators.training_plan import Strategy, TrainingPlan
 from tests.cvd_cluster.fakes import FakeGroup, failure, status
 from tests.estimators.made_checkpoints import write_checkpoint
 
@@ -33,22 +36,45 @@ ECHO = failure("UnavailableError", is_echo=True)
 class Run:
     """A supervisor over a scripted group, with what it announced."""
 
-    def __init__(self, folder: Path, script: Iterable[Any], tasks: list[Task] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        script: Iterable[Any],
+        tasks: list[Task] | None = None,
+        *,
+        strategy: Strategy = "parameter_server",
+        **supervision: Any,
+    ) -> None:
         self.train_dir = str(folder)
         options = ExperimentOptions(train_dir=self.train_dir, train_data_pattern="/d/*", eval_data_pattern="/e/*")
         data = DataFiles(("/d/a",), (8,))
-        plan = TrainingPlan("parameter_server", 2, 1, data, data, 4, 5)
+        plan = TrainingPlan(strategy, 2, 1, data, data, 4, 5)
         write_run_state(self.train_dir, RunState.RUNNING, 5)
         self.lines: list[str] = []
         self.group = FakeGroup(tasks or TASKS, script)
+        self.signals = StopSignals()
         self._supervisor = Supervisor(
+            self.group,  # type: ignore[arg-type]
             self.group,  # type: ignore[arg-type]
             options,
             plan,
+            SupervisionOptions(**supervision),
             started=40.0,
-            announce=self.lines.append,
+            signals=self.signals,
+            announce=self._take_line,
             sleep=self.group.sleep,
+            clock=self.group.clock,
         )
+
+    def _take_line(self, line: str) -> None:
+        if not line.startswith("[supervisor] "):
+            self.lines.append(line)
+
+    def events(self, *kinds: str) -> list[tuple[str, str | None]]:
+        """(event, name of the role or None), of these kinds."""
+        rows = [json.loads(line) for line in (Path(self.train_dir) / "events.jsonl").read_text().splitlines()]
+        named = [(row["event"], f"{row['role']}-{row['index']}" if row["role"] else None) for row in rows]
+        return [row for row in named if row[0] in kinds]
 
     def __call__(self) -> Run:
         self._supervisor.run()
@@ -97,7 +123,7 @@ def test_a_run_goes_from_training_over_evaluation_to_its_end(tmp_path: Path) -> 
         (RunState.RUNNING, 0),
         (RunState.RUNNING, 0),
         (RunState.RUNNING, 1),  # the evaluator begins after the chief's first step
-        (RunState.RUNNING, 1),
+        (RunState.EVALUATING, 1),
         (RunState.EVALUATING, 1),
         (RunState.EVALUATING, 1),
     ]
@@ -140,9 +166,105 @@ def test_a_python_error_ends_the_run_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("task", [CHIEF, WORKER, PS])
-def test_a_lost_process_ends_the_run(tmp_path: Path, task: Task) -> None:
-    with pytest.raises(RoleLostError, match=f"{task.name} was lost"):
-        Run(tmp_path, [{task: status(task, LOST)}])()
+def test_a_killed_process_is_started_again_in_place_under_parameter_server(tmp_path: Path, task: Task) -> None:
+    trained = {CHIEF: status(CHIEF), WORKER: status(WORKER)}
+    run = Run(tmp_path, [trained, {task: status(task, LOST)}, {}, trained, ALL_DONE], [CHIEF, WORKER, PS])()
+    assert run.group.done == ["generation 1", f"restart {task.name}"]
+    assert run.events("process_restarted", "generation_ended") == [("process_restarted", task.name)]
+    ended = [row for row in run.events("process_ended") if row[1] == task.name]
+    assert ended, "the log tells that it was gone"
+    made = 6 if task.trains else 3
+    assert f"{CHIEF.name} {made if task is CHIEF else 3}" in run.lines[-1], "steps of all its processes count"
+
+
+@pytest.mark.parametrize("task", [CHIEF, WORKER])
+def test_a_killed_process_makes_a_new_generation_under_multi_worker_mirrored(tmp_path: Path, task: Task) -> None:
+    trained = {CHIEF: status(CHIEF), WORKER: status(WORKER)}
+    script = [trained, {task: status(task, LOST)}, {}, trained, ALL_DONE]
+    run = Run(tmp_path, script, [CHIEF, WORKER], strategy="multi_worker_mirrored")()
+    assert run.group.done == ["generation 1", "end", "generation 2"]
+    assert run.events("generation_ended", "generation_started", "process_restarted") == [
+        ("generation_started", None),
+        ("generation_ended", None),
+        ("generation_started", None),
+    ]
+    assert current_generation(run.train_dir) == 2
+
+
+def test_a_new_generation_waits_until_the_lost_process_is_certainly_gone(tmp_path: Path) -> None:
+    gone = status(WORKER, LOST, exit_code=None, loss=ActorLoss("the node is gone", False, gone_at=1012.0))
+    run = Run(tmp_path, [{WORKER: gone}, *([{}] * 40), ALL_DONE], [CHIEF, WORKER, PS])
+    begun: list[float] = []
+    begin = run.group.begin_generation
+
+    def begin_and_note(*args: Any, **kwargs: Any) -> None:
+        begun.append(run.group.time)
+        begin(*args, **kwargs)
+
+    run.group.begin_generation = begin_and_note  # type: ignore[method-assign]
+    run()
+    assert len(begun) == 2 and begun[1] >= 1012.0
+
+
+def test_with_no_room_for_a_lost_worker_the_run_goes_on_with_less(tmp_path: Path) -> None:
+    gone = status(WORKER, LOST, exit_code=None, loss=ActorLoss("the node is gone", False, gone_at=0.0))
+    run = Run(tmp_path, [{WORKER: gone}, {}, {}, {CHIEF: ALL_DONE[CHIEF]}], [CHIEF, WORKER], min_workers=1)
+    run.group.whole = False
+    run()
+    assert run.group.done == ["generation 1", "end", "shrunk", "generation 2"]
+    assert run.events("fewer_workers", "waiting_for_nodes") == [("waiting_for_nodes", None), ("fewer_workers", None)]
+
+    run = Run(tmp_path, [{WORKER: gone}], [CHIEF, WORKER])
+    run.group.whole = False
+    with pytest.raises(InfrastructureError, match="no room"):
+        run()
+
+
+def test_what_dies_again_and_again_is_given_up(tmp_path: Path) -> None:
+    script = [{WORKER: status(WORKER, LOST)}, {WORKER: status(WORKER, LOST)}, {WORKER: status(WORKER, LOST)}]
+    run = Run(tmp_path, script, max_process_restarts=2)
+    with pytest.raises(RoleLostError, match="--max_process_restarts is used up"):
+        run()
+    assert run.group.done == ["generation 1", "restart worker-0", "restart worker-0"]
+    assert run.events("run_ended") == [("run_ended", None)]
+
+
+def test_a_role_without_a_step_for_too_long_makes_a_new_generation_with_stacks(tmp_path: Path) -> None:
+    trained = {CHIEF: status(CHIEF), WORKER: status(WORKER)}
+    script = [trained, {WORKER: status(WORKER, halted=True)}, *([{}] * 12), ALL_DONE]
+    run = Run(tmp_path, script, [CHIEF, WORKER], hang_timeout_secs=5.0)()
+    assert run.group.done == ["generation 1", "stacks", "end", "generation 2"]
+    assert run.events("hang")[0] == ("hang", "chief-0") and len(run.events("stacks")) == 2
+    rows = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    (ended,) = [row["cause"] for row in rows if row["event"] == "generation_ended"]
+    assert ended.startswith("worker-0: its process was stopped by a signal"), "the culprit is named"
+
+
+@pytest.mark.parametrize("signal", ["SIGTERM", "SIGINT"])
+def test_a_signal_has_a_checkpoint_saved_and_ends_the_run(tmp_path: Path, signal: str) -> None:
+    def terminate() -> dict[Task, Any]:
+        run.signals.received = signal
+        return {}
+
+    def save() -> dict[Task, Any]:
+        assert run.group.done[-1] == "stop"
+        write_checkpoint(tmp_path, 3)
+        return {CHIEF: status(CHIEF, DONE), WORKER: status(WORKER, DONE)}
+
+    run = Run(tmp_path, [{}, terminate, {}, save])
+    with pytest.raises(StoppedError) as caught:
+        run()
+    assert caught.value.exit_code == {"SIGTERM": 143, "SIGINT": 130}[signal]
+    assert "step 3" in caught.value.found and run.events("stop_requested")
+    assert run.group.done == ["generation 1", "stop"]
+
+
+def test_roles_that_do_not_obey_a_signal_are_not_waited_for_for_ever(tmp_path: Path) -> None:
+    run = Run(tmp_path, [])
+    run.signals.received = "SIGTERM"
+    with pytest.raises(StoppedError, match="Stopped by SIGTERM"):
+        run()
+    assert run.group.time - 1000 < 20
 
 
 def test_an_echo_waits_a_moment_for_its_cause(tmp_path: Path) -> None:
@@ -151,10 +273,11 @@ def test_an_echo_waits_a_moment_for_its_cause(tmp_path: Path) -> None:
         Run(tmp_path, script)()
 
 
-def test_an_echo_whose_cause_does_not_come_is_shown_itself(tmp_path: Path) -> None:
-    run = Run(tmp_path, [{CHIEF: status(CHIEF, FAILED, failure=ECHO)}])
-    with pytest.raises(RoleError, match="chief-0 failed: UnavailableError"):
+def test_an_echo_whose_cause_does_not_come_is_mended_itself(tmp_path: Path) -> None:
+    run = Run(tmp_path, [{CHIEF: status(CHIEF, FAILED, failure=ECHO)}], max_process_restarts=0)
+    with pytest.raises(RoleLostError, match="chief-0 was lost") as caught:
         run()
+    assert "UnavailableError" in caught.value.found
     assert 3 <= run.group.time - 1000 < 6
 
 
@@ -175,16 +298,38 @@ def test_a_worker_that_does_not_end_after_the_last_step_is_not_waited_for_for_ev
 
 
 @pytest.mark.parametrize("phase", [FAILED, LOST])
-def test_an_evaluator_that_ends_early_does_not_end_training_but_the_run_does_not_end_well(
+def test_an_evaluator_that_is_given_up_does_not_end_training_but_the_run_does_not_end_well(
     tmp_path: Path, phase: RolePhase
 ) -> None:
     script = [{CHIEF: status(CHIEF)}, {EVALUATOR: status(EVALUATOR, phase)}, {}, {}, ALL_DONE]
-    run = Run(tmp_path, script)
+    run = Run(tmp_path, script, max_process_restarts=0)
     with pytest.raises((RoleError, RoleLostError), match="evaluator-0"):
         run()
-    told = [line for line in run.lines if "training goes on" in line]
-    assert len(told) == 1 and "evaluator-0" in told[0]
+    assert run.events("evaluator_given_up") == [("evaluator_given_up", "evaluator-0")]
     assert [line for line in run.lines if line.startswith("steps made")], "training went on to its end"
+
+
+def test_an_evaluator_that_is_killed_is_started_again_and_training_never_notices(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, 5)
+    evaluated(tmp_path, 5)
+    script = [
+        {CHIEF: status(CHIEF)},
+        {EVALUATOR: status(EVALUATOR, LOST)},
+        {},
+        {EVALUATOR: status(EVALUATOR, LOST, exit_code=None, loss=ActorLoss("killed", False, gone_at=0.0))},
+        ALL_DONE,
+        {EVALUATOR: status(EVALUATOR, DONE)},
+    ]
+    run = Run(tmp_path, script, max_process_restarts=2)()
+    assert run.group.done == ["generation 1", "restart evaluator-0", "replace evaluator-0"]
+    assert run.group.evaluator_starts == 1
+
+
+def test_an_evaluation_that_takes_too_long_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, 5)
+    with pytest.raises(InfrastructureError, match="last checkpoint is not evaluated") as caught:
+        Run(tmp_path, [ALL_DONE], final_evaluation_timeout_secs=30.0)()
+    assert "--final_evaluation_timeout_secs" in caught.value.found
 
 
 def test_a_run_whose_last_checkpoint_is_not_evaluated_does_not_end_well(tmp_path: Path) -> None:

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from cvd_cluster.errors import RoleError, RoleLostError
-from cvd_cluster.roles.role_status import RolePhase, RoleStatus
+from cvd_cluster.roles.role_status import ActorLoss, RolePhase, RoleStatus
 from cvd_cluster.supervision import verdict
-from cvd_cluster.supervision.role_group import GroupSnapshot
+from cvd_cluster.supervision.snapshot import GroupSnapshot
 from cvd_cluster.topology import Task
 from estimators.errors import DataError, InfeasibleError, UserError
 from tests.cvd_cluster.fakes import failure, status
@@ -88,6 +88,13 @@ def test_if_there_is_nothing_but_echoes_the_first_is_shown() -> None:
     assert told(*echoes).startswith("worker-0 failed: UnavailableError (chief-0")
 
 
+def test_of_a_lost_actor_it_is_told_whether_that_was_announced() -> None:
+    gone = status(WORKER, LOST, exit_code=None, loss=ActorLoss("no more", False, gone_at=0.0))
+    announced = status(WORKER, LOST, exit_code=None, loss=ActorLoss("no more", True, gone_at=0.0))
+    assert "its actor on Ray is gone: no more" in told(gone)
+    assert "Ray had announced that" in told(announced)
+
+
 @pytest.mark.parametrize(
     ("exit_code", "words"),
     [
@@ -96,7 +103,7 @@ def test_if_there_is_nothing_but_echoes_the_first_is_shown() -> None:
         (-64, "SIGRTMAX"),
         (-100, "signal 100"),
         (7, "exit code 7 without an error"),
-        (None, "its actor on Ray is gone"),
+        (0, "ended"),
     ],
 )
 def test_it_is_told_how_a_process_was_lost(exit_code: int | None, words: str) -> None:

@@ -21,6 +21,7 @@ class Recorder:
     progressed: list[tuple[int, int]] = field(default_factory=list)
     saved: list[int] = field(default_factory=list)
     finished: list[int] = field(default_factory=list)
+    stopped: list[int] = field(default_factory=list)
 
     def line(self, text: str) -> None:
         assert isinstance(text, str) and "\n" not in text
@@ -36,6 +37,10 @@ class Recorder:
     def training_finished(self, global_step: int) -> None:
         assert not self.finished, "it is told once"
         self.finished.append(global_step)
+
+    def training_stopped(self, global_step: int) -> None:
+        assert not self.finished and not self.stopped, "it is told once"
+        self.stopped.append(global_step)
 
     def lines_with(self, start: str) -> list[str]:
         return [line for line in self.lines if line.startswith(start)]
@@ -69,5 +74,5 @@ def train(options: ExperimentOptions, *, start_new_model: bool = False) -> Recor
     train_dir.begin(options, start_new_model=start_new_model)
     reporter = Recorder()
     with tempfile.TemporaryDirectory() as scratch_dir:
-        Experiment(options, plan, "chief", 0, scratch_dir, reporter).train()
+        Experiment(options, plan, "chief", 0, scratch_dir, reporter, generation=1).train()
     return reporter

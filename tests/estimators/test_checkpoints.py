@@ -76,7 +76,7 @@ def test_a_planned_evaluator_is_awaited_until_it_was_there_and_went_silent(tmp_p
     checkpoints.mark_watched(str(tmp_path))
     assert checkpoints.awaits_evaluation(str(tmp_path), evaluator_planned=True)
     assert not checkpoints.awaits_evaluation(str(tmp_path), evaluator_planned=True, now=time.time() + 130)
-    checkpoints.forget_watched(str(tmp_path))
+    checkpoints.forget_evaluator(str(tmp_path))
     assert checkpoints.awaits_evaluation(str(tmp_path), evaluator_planned=True)
 
 

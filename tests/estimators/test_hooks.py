@@ -15,6 +15,7 @@ import tensorflow as tf
 from estimators.checkpoints import list_checkpoints
 from estimators.hooks import progress, step_report
 from estimators.hooks.checkpoint_saving import AtMultiples, checkpoint_hook
+from estimators.hooks.last_step import LastStepHook
 from estimators.hooks.progress import ProgressHook
 from estimators.hooks.step_report import StepReportHook, StepTensors
 
@@ -146,7 +147,7 @@ class Recorder:
     def checkpoint_saved(self, global_step: int) -> None:
         raise AssertionError(global_step)
 
-    training_finished = checkpoint_saved
+    training_finished = training_stopped = checkpoint_saved
 
 
 def test_the_first_and_the_last_step_are_told_and_between_them_not_more_than_two_a_second(clock: Clock) -> None:
@@ -226,3 +227,18 @@ def test_a_checkpoint_is_due_at_the_multiples_of_each_period_even_if_steps_jump_
     assert timer.should_trigger_for_step(50) and not timer.should_trigger_for_step(48)
     timer.reset()
     assert timer.should_trigger_for_step(43)
+
+
+@pytest.mark.parametrize(("others", "made"), [(0, 10), (3, 3), (9, 1)])
+def test_no_step_is_begun_once_all_workers_together_made_the_last(others: int, made: int) -> None:
+    """Others make so many steps while this replica makes one, after it has read the step."""
+    global_step = tf.compat.v1.train.get_or_create_global_step()
+    train_op = global_step.assign_add(1 + others)
+    count = 0
+    hook = LastStepHook(10, num_workers=2)
+    with tf.compat.v1.train.SingularMonitoredSession(hooks=[hook]) as session:
+        while not session.should_stop():
+            session.run(train_op)
+            count += 1
+            assert count <= made
+    assert count == made

@@ -66,12 +66,14 @@ def run_command(
 
 
 @contextlib.contextmanager
-def running_command(module: str, *flags: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def running_command(
+    module: str, *flags: str, env: Mapping[str, str] | None = None
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The same, still running: yields the process, whose stdout can be read line by line, and its mark."""
     mark = uuid.uuid4().hex
     process = subprocess.Popen(
         [sys.executable, "-m", module, *flags],
-        env=command_environment(mark),
+        env=command_environment(mark, env),
         cwd=_ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import secrets
@@ -11,12 +12,15 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
+from estimators.checkpoints import latest_checkpoint
 from tests.integration.commands import Finished, command_environment, end_processes_with, run_command
 
 _ROOT = Path(__file__).parents[2]
@@ -185,3 +189,49 @@ def test_a_run_joins_the_cluster_of_ray_address_and_leaves_it_up(
     )
     assert joined.code == 0, joined.output
     assert joined.left_behind() == []
+
+
+def test_a_job_that_is_stopped_saves_a_checkpoint_though_its_command_is_killed(
+    cluster: dict[str, str], photos: Path, tmp_path: Path
+) -> None:
+    train_dir, name = tmp_path / "run", f"stopped-{uuid.uuid4().hex[:8]}"
+    flags = (
+        f"--train_data_pattern={photos}/catsvsdogs/train/*",
+        f"--train_dir={train_dir}",
+        "--model=ResNetModel",
+        "--batch_size=8",
+        "--save_checkpoints_steps=100000",
+        "--strategy=multi_worker_mirrored",
+        "--num_workers=2",
+    )
+    submit = [_RAY, "job", "submit", "--no-wait", f"--submission-id={name}", "--working-dir", "."]
+    command = [*submit, "--", "python", "-m", "launch.train", *flags, "--max_steps=100000"]
+    done = subprocess.run(command, env=cluster, cwd=_ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    def events() -> list[dict[str, Any]]:
+        path = train_dir / "events.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    _until(lambda: any(event["event"] == "first_step" for event in events()), 150)
+    time.sleep(3)
+    pids = [event["pid"] for event in events() if event["event"] == "process_started"]
+    stop = [_RAY, "job", "stop", name]
+    done = subprocess.run(stop, env=cluster, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    _until(lambda: not any(psutil.pid_exists(pid) for pid in pids), 60)
+    saved = latest_checkpoint(str(train_dir))
+    log = (train_dir / "logs" / "chief-0.log").read_text()
+    assert saved is not None and saved.step > 0 and f"stopped after step {saved.step}" in log, log
+    assert json.loads((train_dir / "run_state.json").read_text())["state"] == "STOPPED"
+
+    continued = _submit(cluster, "train", *flags, f"--max_steps={saved.step + 3}")
+    assert continued.code == 0, continued.output
+    assert f"training step {saved.step + 3}" in continued.output or "steps made: chief-0 3" in continued.output
+
+
+def _until(reached: Callable[[], bool], patience: float) -> None:
+    end = time.monotonic() + patience
+    while not reached():
+        assert time.monotonic() < end
+        time.sleep(0.2)

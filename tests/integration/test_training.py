@@ -65,7 +65,8 @@ def test_a_strategy_trains_evaluates_exports_and_leaves_nothing(strategy: str, p
     assert "Traceback" not in done.output, told
 
     training_lines = [line for line in done.lines if line.startswith("training step")]
-    assert len(training_lines) >= 3, told
+    # An asynchronous worker may make most of the steps, and the chief alone writes lines.
+    assert len(training_lines) >= (1 if strategy == "parameter_server" else 3), told
     assert all(TRAINING_LINE.fullmatch(line) for line in training_lines), told
     assert any(EVAL_LINE.fullmatch(line) for line in done.lines), told
 

@@ -1,0 +1,83 @@
+"""The evaluator of a run: begun when it is of use, started again when it died, never in the way of training."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from cvd_cluster.supervision import restart_policy
+from cvd_cluster.supervision.event_log import EventKind, EventLog
+from cvd_cluster.supervision.generations import Generations
+from cvd_cluster.supervision.restart_policy import Action, RunHistory
+from cvd_cluster.supervision.role_group import RoleGroup
+from cvd_cluster.supervision.room import Room
+from cvd_cluster.supervision.run_progress import Stall
+from cvd_cluster.supervision.snapshot import GroupSnapshot
+from cvd_cluster.supervision.transitions import event_of
+from cvd_cluster.supervision_options import SupervisionOptions
+from estimators.errors import HarnessError
+
+
+class EvaluatorCare:
+    """Looks after the evaluator, if the run has one.
+
+    Args:
+      group: the roles.
+      room: their bundles.
+      generations: knows the plan and the present generation.
+      supervision: its budget.
+      events: told of all that is done.
+      log_folder: for messages.
+    """
+
+    def __init__(
+        self,
+        group: RoleGroup,
+        room: Room,
+        generations: Generations,
+        supervision: SupervisionOptions,
+        events: EventLog,
+        log_folder: str,
+    ) -> None:
+        self._group, self._room, self._generations = group, room, generations
+        self._supervision, self._events, self._log_folder = supervision, events, log_folder
+        self._begun = False
+        self.given_up: HarnessError | None = None
+        """Why it is not started any more."""
+
+    def begin_when_due(self, snapshot: GroupSnapshot, *, training_is_over: bool) -> bool:
+        """Once the chief made a step there is a checkpoint to look at, and start-up no longer needs all processors.
+
+        Returns:
+          Whether it begins now.
+        """
+        training = any(chief.first_step_time is not None for chief in snapshot.of_role("chief"))
+        if not self._begun and (training or training_is_over):
+            self._begun = True
+            self._group.start_evaluator()
+            return True
+        return False
+
+    def look_after(self, snapshot: GroupSnapshot, history: RunHistory, stalls: Sequence[Stall]) -> RunHistory:
+        """Starts it again if it must be; the history with that in it."""
+        for task, status in snapshot.statuses.items():
+            if task.role != "evaluator" or self.given_up is not None:
+                continue
+            decision = restart_policy.decide_on_evaluator(
+                self._supervision, history, status, stalls=stalls if self._begun else (), log_folder=self._log_folder
+            )
+            if decision.action is Action.FAIL:
+                self.given_up = decision.error
+                cause = str(decision.error.summary) if decision.error else ""
+                self._events.record(event_of(EventKind.EVALUATOR_GIVEN_UP, status, snapshot.time, cause))
+            elif decision.action is Action.RESTART:
+                self._events.record(event_of(EventKind.PROCESS_RESTARTED, status, snapshot.time, decision.cause))
+                number, plan = self._generations.number, self._generations.plan
+                if status.loss is None:
+                    self._group.restart(task, plan, number)
+                else:
+                    bundle = self._room.bundle_of(task)
+                    self._group.replace(task, plan, number, self._room.placement_group, bundle)
+                if decision.charged:
+                    history = dataclasses.replace(history, evaluator_restarts=history.evaluator_restarts + 1)
+        return history

@@ -1,0 +1,101 @@
+"""One generation of processes after the other: ended as one, started as one from the last checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from cvd_cluster.supervision.event_log import EventKind, EventLog
+from cvd_cluster.supervision.role_group import RoleGroup
+from cvd_cluster.supervision.room import Room
+from cvd_cluster.supervision.snapshot import GroupSnapshot
+from cvd_cluster.supervision_options import SupervisionOptions
+from estimators.experiment_options import ExperimentOptions
+from estimators.generation import begin_generation
+from estimators.training_plan import TrainingPlan
+
+
+class Generations:
+    """Starts and replaces the processes that train.
+
+    Args:
+      group: the roles.
+      room: their bundles.
+      options: of the run.
+      plan: what all tasks share.
+      supervision: how long nodes are waited for.
+      placement_timeout_secs: how long to wait for nodes.
+      events: told of all that is done.
+      pause: a moment of waiting, and a look at the roles after it.
+    """
+
+    def __init__(
+        self,
+        group: RoleGroup,
+        room: Room,
+        options: ExperimentOptions,
+        plan: TrainingPlan,
+        supervision: SupervisionOptions,
+        *,
+        placement_timeout_secs: float,
+        events: EventLog,
+        pause: Callable[[], GroupSnapshot],
+    ) -> None:
+        self._group, self._room, self._options = group, room, options
+        self.plan = plan
+        self._min_workers = supervision.min_workers or room.num_workers
+        self._placement_timeout_secs, self._events, self._pause = placement_timeout_secs, events, pause
+
+    @property
+    def number(self) -> int:
+        """Of the present generation."""
+        return self._events.generation
+
+    def begin(self, cause: str = "", *, moved: bool = False) -> None:
+        """Starts all processes that train.
+
+        Raises:
+          InfrastructureError: they do not start.
+        """
+        self._events.generation = begin_generation(self._options.train_dir)
+        self._events.of_run(EventKind.GENERATION_STARTED, cause)
+        self._group.begin_generation(self.number, self._room.tasks, self.plan, self._room.placement_group, moved=moved)
+
+    def replace(self, cause: str, snapshot: GroupSnapshot) -> None:
+        """Ends the present generation and starts the next one, once nothing of the old one can write any more.
+
+        Args:
+          cause: one line for people.
+          snapshot: with the roles that are lost.
+
+        Raises:
+          InfrastructureError: there is no room left, or the processes do not start.
+        """
+        self._events.of_run(EventKind.GENERATION_ENDED, cause)
+        self._group.end_processes()
+        after = self._group.poll()
+        losses = [status.loss for one in (snapshot, after) for status in one.statuses.values() if status.loss]
+        moved = self._find_room()
+        while any(after.time < loss.gone_at for loss in losses):
+            after = self._pause()
+        self.begin(cause, moved=moved)
+
+    def _find_room(self) -> bool:
+        """True if there are other bundles than before."""
+        if self._room.is_whole():
+            return False
+        self._events.of_run(
+            EventKind.WAITING_FOR_NODES, f"up to --placement_timeout_secs={self._placement_timeout_secs:g} s"
+        )
+        if self._room.wait_until_whole(self._placement_timeout_secs, pause=self._pause):
+            return False
+        before = self._room.num_workers
+        self._room.shrink(self._min_workers, pause=self._pause)
+        now = self._room.num_workers
+        self._events.of_run(EventKind.FEWER_WORKERS, f"{now} instead of {before}")
+        share = self.plan.examples_per_step * now // before
+        synchronous = self.plan.strategy == "multi_worker_mirrored"
+        self.plan = dataclasses.replace(
+            self.plan, num_workers=now, examples_per_step=share if synchronous else self.plan.examples_per_step
+        )
+        return True

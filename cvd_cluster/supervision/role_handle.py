@@ -1,0 +1,123 @@
+"""One role's actor as the command sees it: called, polled, and found to be gone."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from cvd_cluster.roles.role_actor import RoleActor
+from cvd_cluster.roles.role_status import ActorLoss, RolePhase, RoleStatus
+from cvd_cluster.topology import Task
+from estimators.experiment_options import ExperimentOptions
+
+# An actor that is silent for so long, though Ray says that it lives, is ended.
+_SILENCE_SECS = 30.0
+# For what a process that is to be replaced said last.
+_LAST_ANSWER_SECS = 2.0
+# Between the end of an orphan's patience and that of its process.
+_MARGIN_SECS = 2.0
+
+
+class RoleHandle:
+    """Starts an actor in its bundle, and keeps what it said last.
+
+    Args:
+      task: which role.
+      options: of the run.
+      orphan_timeout_secs: see RoleActor.
+      placement_group: Ray's.
+      bundle: the number of the role's bundle in it.
+    """
+
+    def __init__(
+        self, task: Task, options: ExperimentOptions, orphan_timeout_secs: float, placement_group: Any, bundle: int
+    ) -> None:
+        self.task = task
+        self._orphan_timeout = orphan_timeout_secs
+        self.actor = (
+            ray.remote(RoleActor)
+            .options(
+                num_cpus=task.cpus,
+                num_gpus=task.gpus,
+                max_restarts=0,
+                scheduling_strategy=PlacementGroupSchedulingStrategy(
+                    placement_group, placement_group_bundle_index=bundle
+                ),
+            )
+            .remote(task, options, orphan_timeout_secs)
+        )
+        self.status = RoleStatus(task.name)
+        self._call: Any = None
+        self._answered_at: float | None = None
+        self._unsaid: tuple[str, ...] = ()
+
+    @property
+    def is_lost(self) -> bool:
+        """True once the actor is gone."""
+        return self.status.loss is not None
+
+    def ask(self) -> Any:
+        """The call for a status that is under way; a new one if there is none. None if the actor is lost."""
+        if self._call is None and not self.is_lost:
+            self._call = self.actor.poll.remote()
+        return self._call
+
+    def take_answer(self) -> RoleStatus:
+        """The newest status; lines are in it once."""
+        self.status = dataclasses.replace(self.status, lines=())
+        if self._call is None:
+            return self.status
+        try:
+            status = ray.get(self._call, timeout=0)
+            self.status = dataclasses.replace(status, lines=self._unsaid + status.lines)
+            self._call, self._answered_at, self._unsaid = None, time.time(), ()
+        except ray.exceptions.GetTimeoutError:
+            if self._answered_at is not None and time.time() - self._answered_at > _SILENCE_SECS:
+                self.lose(f"its actor has not answered for {_SILENCE_SECS:g} s")
+        except ray.exceptions.ActorUnavailableError:
+            self._call = None  # out of reach for the moment; Ray says when it is gone
+        except ray.exceptions.RayActorError as error:
+            self.lose(_last_line(error), preempted=bool(error.preempted))
+        except ray.exceptions.RayError as error:
+            self.lose(_last_line(error))
+        return self.status
+
+    def forget_process(self) -> None:
+        """Before a new process is asked for: what is known of the old one must not be taken for the new one's."""
+        if self._call is not None:
+            ray.wait([self._call], timeout=_LAST_ANSWER_SECS)
+            self._unsaid = self.take_answer().lines
+        if not self.is_lost:
+            self._call = None
+            self.status = RoleStatus(self.task.name, address=self.status.address)
+
+    def lose(self, cause: str, *, preempted: bool = False) -> None:
+        """Ends the actor, and takes it and its process for lost."""
+        self.kill()
+        gone_at = time.time()
+        if not _is_node_alive(self.status.host):
+            gone_at = (self._answered_at or gone_at) + self._orphan_timeout + _MARGIN_SECS
+            cause = f"its node is gone: {cause}"
+        self._call = None
+        self.status = dataclasses.replace(
+            self.status, phase=RolePhase.LOST, exit_code=None, failure=None, loss=ActorLoss(cause, preempted, gone_at)
+        )
+
+    def kill(self) -> None:
+        """Ends the actor, and so its process."""
+        with contextlib.suppress(ray.exceptions.RayError):
+            ray.kill(self.actor, no_restart=True)
+
+
+def _is_node_alive(host: str) -> bool:
+    return any(node["Alive"] and node["NodeManagerAddress"] == host for node in ray.nodes())
+
+
+def _last_line(error: Exception) -> str:
+    line = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
+    return line.partition(" Some common causes")[0].partition(" Worker exit detail: ")[0]

@@ -1,0 +1,92 @@
+"""The bundles in which the roles of a run live, and what becomes of them when a node is lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ray
+from ray.util.placement_group import placement_group, placement_group_table, remove_placement_group
+
+from cvd_cluster.placement import bundles_for
+from cvd_cluster.topology import Task
+from estimators.errors import InfrastructureError
+
+# Ray needs a moment to give the bundles of a lost node to another one, where there is room.
+_RAYS_OWN_SECS = 10.0
+
+
+class Room:
+    """A placement group, with a bundle a task.
+
+    Args:
+      placement_group: Ray's; whoever made it removes it.
+      tasks: in the order of its bundles.
+    """
+
+    def __init__(self, placement_group: Any, tasks: Sequence[Task]) -> None:
+        self.placement_group, self.tasks = placement_group, tuple(tasks)
+        self._own: Any = None
+
+    @property
+    def num_workers(self) -> int:
+        """Processes that train, the chief among them."""
+        return sum(task.trains for task in self.tasks)
+
+    def bundle_of(self, task: Task) -> int:
+        """The number of a task's bundle."""
+        return self.tasks.index(task)
+
+    def is_whole(self) -> bool:
+        """True if every bundle is on a node that lives."""
+        table = placement_group_table(self.placement_group)
+        living = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        return table["state"] == "CREATED" and set(table["bundles_to_node_id"].values()) <= living
+
+    def wait_until_whole(self, seconds: float, *, pause: Callable[[], object]) -> bool:
+        """Whether every bundle found a node within so many seconds; Ray looks for one by itself.
+
+        Args:
+          seconds: beside the few that Ray needs anyway.
+          pause: called between two looks.
+        """
+        until = time.monotonic() + seconds + _RAYS_OWN_SECS
+        while not self.is_whole():
+            if time.monotonic() > until:
+                return False
+            pause()
+        return True
+
+    def shrink(self, min_workers: int, *, pause: Callable[[], object]) -> None:
+        """Finds room for as many workers as there is room for; all actors in the old bundles end.
+
+        Raises:
+          InfrastructureError: there is not even room for `min_workers`.
+        """
+        wanted = self.num_workers
+        self.release()
+        for count in range(wanted - 1, min_workers - 1, -1):
+            tasks = tuple(task for task in self.tasks if not task.trains or task.worker_index < count)
+            self._own = self.placement_group = placement_group(bundles_for(tasks), strategy="PACK")
+            if self.wait_until_whole(0, pause=pause):
+                self.tasks = tasks
+                return
+            self.release()
+        raise InfrastructureError(
+            "A node was lost, and the cluster has no room for the run any more",
+            asked=f"{wanted} workers, and no less than --min_workers={min_workers}",
+            found=f"{sum(node['Alive'] for node in ray.nodes())} node(s) left",
+            change="--placement_timeout_secs to wait longer for another node, or --min_workers; the same command "
+            "without --start_new_model continues",
+        )
+
+    def release(self) -> None:
+        """Gives all bundles back."""
+        remove_placement_group(self.placement_group)
+        self._own = None
+
+    def close(self) -> None:
+        """Gives back what was not there at the start."""
+        if self._own is not None:
+            self.release()

@@ -1,0 +1,38 @@
+"""A model whose steps take a while, and fail on demand in one role."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from estimators.cvd_models import LogisticModel
+
+# Names a folder: in a role for which there is a file of its name, as "worker-0", the next step raises an error.
+FOLDER = "CVD_CHAOS_FOLDER"
+_STEP_SECS = 0.03
+
+
+class SlowModel(LogisticModel):
+    """LogisticModel, with a rest in each step."""
+
+    def create_model(
+        self, model_input: Any, num_classes: int = 2, is_training: bool = True, **params: Any
+    ) -> dict[str, Any]:
+        rested = tf.numpy_function(_rest, [], tf.bool)
+        with tf.control_dependencies([rested]):
+            model_input = tf.identity(model_input)
+        return super().create_model(model_input, num_classes=num_classes, is_training=is_training, **params)
+
+
+def _rest() -> Any:
+    time.sleep(_STEP_SECS)
+    task = json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {"type": "evaluator", "index": 0})
+    if FOLDER in os.environ and Path(os.environ[FOLDER], f"{task['type']}-{task['index']}").exists():
+        raise KeyError("the author forgot something")
+    return np.bool_(True)

@@ -1,0 +1,127 @@
+"""Roles are killed, stopped, made to fail, cut off from Ray: the run ends as it should, and its log tells the truth.
+
+The whole table is `make test-chaos`; `make test` takes the cells of SHORT. `python -m benchmarks.chaos` prints it with
+seconds and steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from estimators.checkpoints import failed_steps
+from tests.integration.chaos import NUM_WORKERS, STRATEGIES, Cell, Outcome, run_cell
+from tests.integration.commands import command_environment, end_processes_with
+from tests.integration.ray_nodes import RayNodes, ray_nodes
+
+ROLES = ("chief-0", "worker-0", "ps-0", "evaluator-0")
+BLOWS = ("SIGKILL", "SIGSTOP", "error", "actor", "raylet")
+PS, MWMS = STRATEGIES
+# What the log must tell of the role that was struck.
+_CAUSES = {"SIGKILL": "SIGKILL", "SIGSTOP": "SIGSTOP", "actor": "actor on Ray is gone", "raylet": "node is gone"}
+
+
+def impossible(cell: Cell) -> str | None:
+    """Why there is no such cell."""
+    if cell.role == "ps-0" and cell.strategy == MWMS:
+        return "multi_worker_mirrored has no parameter servers"
+    if cell.role == "ps-0" and cell.blow == "error":
+        return "a parameter server runs no code of the user's"
+    return None
+
+
+def expected(cell: Cell) -> str:
+    """What must come of a blow: "fails", "goes on without", "in place" or "new generation"."""
+    if cell.blow == "error":
+        return "goes on without" if cell.role == "evaluator-0" else "fails"
+    if cell.role == "evaluator-0":
+        return "in place"
+    return "in place" if (cell.strategy, cell.blow) == (PS, "SIGKILL") else "new generation"
+
+
+ALL = [cell for s in STRATEGIES for r in ROLES for b in BLOWS if impossible(cell := Cell(s, r, b)) is None]
+SHORT = [
+    Cell(PS, "ps-0", "SIGKILL"),
+    Cell(PS, "chief-0", "SIGKILL"),
+    Cell(MWMS, "worker-0", "SIGKILL"),
+    Cell(MWMS, "worker-0", "error"),
+    Cell(MWMS, "evaluator-0", "SIGKILL"),
+    Cell(MWMS, "chief-0", "raylet"),
+]
+
+
+@pytest.fixture
+def nodes(request: pytest.FixtureRequest) -> Iterator[RayNodes | None]:
+    """Two nodes with room for all roles together, for the cells that kill one."""
+    if request.node.callspec.params["cell"].blow != "raylet":
+        yield None
+        return
+    mark = f"nodes-{request.node.name}"
+    try:
+        with ray_nodes(command_environment(mark)) as cluster:
+            cluster.add(2)
+            cluster.add(2)
+            yield cluster
+    finally:
+        end_processes_with(mark)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [pytest.param(cell, id=str(cell), marks=() if cell in SHORT else pytest.mark.slow) for cell in ALL],
+)
+def test_a_blow_to_a_role(cell: Cell, nodes: RayNodes | None, tmp_path: Path) -> None:
+    outcome = run_cell(cell, tmp_path, nodes=nodes)
+    try:
+        check(outcome)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{told(outcome)}") from None
+
+
+def check(outcome: Outcome) -> None:
+    cell, what = outcome.cell, expected(outcome.cell)
+    assert outcome.pid > 0, "it ended before the blow"
+    assert outcome.left_behind == []
+    if what == "fails":
+        assert outcome.code == 2 and outcome.state == "FAILED"
+        assert outcome.output.count("error: ") == 1 and f"error: {cell.role} failed: " in outcome.output
+        assert "the author forgot something" in outcome.output
+        assert not outcome.events("process_restarted", "generation_ended"), "user errors are never retried"
+        return
+    last = outcome.last_step
+    # Asynchronous workers pass the last step by less than their number.
+    assert last == cell.max_steps or (cell.strategy == PS and cell.max_steps <= last < cell.max_steps + NUM_WORKERS)
+    if what == "goes on without":
+        assert outcome.code == 2 and "Traceback (most recent call last)" in outcome.output
+        failed = failed_steps(str(outcome.train_dir))
+        assert failed | outcome.evaluated >= {0, last} and f"of step {min(failed)}" in outcome.output
+        assert not outcome.events("generation_ended"), "training never noticed"
+        return
+    assert outcome.code == 0 and outcome.state == "SUCCEEDED"
+    assert last in outcome.evaluated
+    check_events(outcome, what)
+
+
+def check_events(outcome: Outcome, what: str) -> None:
+    role, _, index = outcome.cell.role.rpartition("-")
+    of_victim = [row for row in outcome.events() if row["role"] == role and row["index"] == int(index)]
+    ends = [row["cause"] for row in of_victim if row["event"] in ("process_ended", "hang", "process_restarted")]
+    assert any(_CAUSES[outcome.cell.blow] in cause for cause in ends), ends
+    assert len({row["pid"] for row in of_victim if row["event"] == "process_started"}) == 2
+    generations = [row["generation"] for row in outcome.events("generation_started")]
+    if what == "new generation":
+        assert generations == [1, 2] and len(outcome.events("generation_ended")) == 1
+    elif outcome.cell.blow != "raylet":
+        assert generations == [1] and len(outcome.events("process_restarted")) == 1
+    if outcome.cell.blow == "SIGSTOP":
+        assert len(outcome.events("stacks")) >= 2 or role == "evaluator"
+    assert outcome.events("run_ended")[-1]["cause"] == "SUCCEEDED"
+
+
+def told(outcome: Outcome) -> str:
+    """All that is known of a run that did not end as it should."""
+    logs = sorted(outcome.train_dir.glob("logs/*.log"))
+    parts = [("output", outcome.output[-6000:]), *((path.name, path.read_text()[-2000:]) for path in logs)]
+    return "\n".join(f"=== {name}\n{text}" for name, text in parts)
