@@ -34,6 +34,9 @@ REQUIREMENTS = [
 
 EXTRAS = {
     "test": [
+        "boto3>=1.40,<2",  # these three bring the schemas that the cluster files are held to
+        "google-api-python-client>=2.150,<3",
+        "kubernetes-validate>=1.30",
         "hypothesis>=6.100",
         "jsonschema>=4.23",
         "mypy>=1.13",
@@ -45,6 +48,9 @@ EXTRAS = {
         "tf-slim>=1.1,<2",  # what 2017's models were built with; those must train
         "types-PyYAML>=6",
     ],
+    # What `ray up` speaks to a cloud with, on your machine and on the head.
+    "aws": ["boto3>=1.40,<2"],
+    "gcp": ["google-api-python-client>=2.150,<3"],
     # The CUDA libraries that this TensorFlow was built for (CUDA 12.2, cuDNN 8.9).
     "cuda": ["tensorflow[and-cuda]==2.15.1"],
 }

@@ -12,7 +12,6 @@ import math
 import os
 import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -21,6 +20,7 @@ import psutil
 from cvd_cluster.replaced_attributes import replaced_attributes
 from cvd_cluster.sigterm import sigterm_kept
 from estimators.errors import InfrastructureError
+from estimators.scratch_folder import make_scratch_folder
 
 # Ray replaces 127.0.0.1 by the machine's outer address; this one it leaves alone.
 NODE_ADDRESS = "127.0.0.2"
@@ -58,12 +58,12 @@ def started(*, cpus_needed: float, with_gpus: bool, announce: Callable[[str], No
         # Read when Ray is imported: a call that comes too late must fail, not start another Ray, open to everyone.
         "RAY_ENABLE_AUTO_CONNECT": "0",
     }
-    with _temporary_folder() as folder, _environment(variables), sigterm_kept() as put_sigterm_back:
+    with _temporary_folder() as folder, _environment(variables), sigterm_kept() as sigterm_unchanged:
         this = psutil.Process()
         others = set(this.children())
         try:
-            _start(max(cores, asked), with_gpus, folder)
-            put_sigterm_back()
+            with sigterm_unchanged():
+                _start(max(cores, asked), with_gpus, folder)
             yield
         finally:
             _end_ray(this, others)
@@ -120,10 +120,10 @@ def _fewer_processes() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _temporary_folder() -> Iterator[str]:
-    folder = tempfile.mkdtemp(prefix="cvd-ray-")
+    folder = make_scratch_folder("ray")
     if len(folder) > _LONGEST_FOLDER:
-        os.rmdir(folder)
-        folder = tempfile.mkdtemp(prefix="cvd-ray-", dir="/tmp")
+        shutil.rmtree(folder)
+        folder = make_scratch_folder("ray", parent="/tmp")
     try:
         # One level down: Ray lets everyone on the machine into the folder it is given, with its sockets and logs.
         yield os.path.join(folder, "r")
@@ -161,12 +161,14 @@ def _end_ray(this: psutil.Process, others: set[psutil.Process]) -> None:
     """Ends Ray and all processes below it; `others` are the children of `this` that are not Ray's."""
     import ray
 
+    # Of a Ray whose start was cut off nobody tells the processes to end.
+    patience = _END_SECONDS if ray.is_initialized() else 0.0
     roots = [child for child in this.children() if child not in others]
     family = roots + [process for root in roots for process in _descendants(root)]
     try:
         ray.shutdown()
     finally:
-        _, alive = psutil.wait_procs(family, timeout=_END_SECONDS)
+        _, alive = psutil.wait_procs(family, timeout=patience)
         for process in alive:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()

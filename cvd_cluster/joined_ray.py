@@ -29,14 +29,13 @@ def joined(address: str) -> Iterator[None]:
     os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # see embedded_ray
     import ray
 
-    with sigterm_kept() as put_sigterm_back:
+    with sigterm_kept() as sigterm_unchanged:
         try:
             _check_reachable(address)
-            with _hurried(), _stderr_dropped():
+            with _hurried(), _stderr_dropped(), sigterm_unchanged():
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:  # Ray raises ConnectionError, RuntimeError, ValueError and errors of its own here
             raise _cannot_join(address, error) from None
-        put_sigterm_back()
         try:
             yield
         finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from typing import Literal
 
@@ -19,6 +18,7 @@ from estimators.generation import begin_generation
 from estimators.preparation import prepare_run
 from estimators.reporting import ConsoleReporter
 from estimators.run_state import RunState, write_run_state
+from estimators.scratch_folder import scratch_folder
 from estimators.stop_signals import StopSignals, stop_signals
 from estimators.storage_trouble import storage_trouble_told
 from estimators.tensorflow_compat import quiet_tensorflow
@@ -87,7 +87,7 @@ def _run(options: ExperimentOptions, plan: TrainingPlan, train: Callable[[str, S
     write_run_state(options.train_dir, RunState.RUNNING, plan.max_steps)
     evaluator = _start_evaluator(options) if plan.eval_data else None
     try:
-        with tempfile.TemporaryDirectory(prefix="cvd-") as scratch_dir, stop_signals() as signals:
+        with scratch_folder("chief-0") as scratch_dir, stop_signals() as signals:
             train(scratch_dir, signals)
             signals.when_received(lambda: _raise_stopped(signals, options))
             if evaluator is not None:

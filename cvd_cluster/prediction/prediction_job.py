@@ -83,26 +83,35 @@ def run_prediction(
         progress = stack.enter_context(shown_progress(total_bytes, announce))
         predictors = predict_missing_parts(options, prepared, parts, progress, announce)
         progress.finish()
-        result = _publish(options, prepared, parts, progress, predictors)
+        result = _publish(options, prepared, parts, progress, predictors, announce)
         parts.delete()
     announce(str(result))
     return result
 
 
 def _publish(
-    options: PredictionOptions, prepared: Prepared, parts: FinishedParts, progress: Progress, predictors: int
+    options: PredictionOptions,
+    prepared: Prepared,
+    parts: FinishedParts,
+    progress: Progress,
+    predictors: int,
+    announce: Callable[[str], None],
 ) -> PredictionResult:
     from cvd_cluster.prediction.bad_records import quarantine
     from cvd_cluster.prediction.submission_merge import SubmissionMerge
     from cvd_cluster.prediction.submission_output import submission_output
 
-    merge = SubmissionMerge(prepared.files, parts, options.on_bad_record, options.default_category)
+    merge = SubmissionMerge(
+        prepared.files, parts, options.on_bad_record, options.default_category, options.sample_submission
+    )
     with (
         write_errors_told(options.output, flag=options.output_flag.lstrip("-")),
         quarantine(options.output) as bad,
         submission_output(options, len(prepared.files)) as write,
     ):
         merged = merge.write(write, bad)
+        if merged.order:
+            announce(merged.order)
     return PredictionResult(
         output=options.output,
         model_dir=prepared.model_dir,

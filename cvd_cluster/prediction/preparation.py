@@ -16,6 +16,7 @@ from estimators import storage
 from estimators.data_check import check_first_record, matching_files
 from estimators.errors import DataError, UserError
 from estimators.exports import check_export, newest_export
+from estimators.submission.sample_check import check_sample
 from estimators.submission.target import check_target
 
 _FLAG = "input_data_pattern"
@@ -61,6 +62,8 @@ def prepare(options: PredictionOptions, announce: Callable[[str], None], *, piec
     """
     paths = (_FLAG, "output_file", "output_path", "train_dir", "model_dir", "sample_submission")
     require_absolute_paths({name: getattr(options, name) for name in paths})
+    if options.sample_submission:
+        check_sample(options.sample_submission)
     model_dir = check_export(options.model_dir) if options.model_dir else newest_export(options.train_dir or "")
     files = _input_files(options, piece_bytes)
     check_target(

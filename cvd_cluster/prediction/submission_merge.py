@@ -18,6 +18,7 @@ from cvd_cluster.prediction.submission_output import WriteRows
 from estimators.errors import DataError, InfrastructureError
 from estimators.submission.prediction_columns import IMAGE_ID
 from estimators.submission.prediction_columns import SCHEMA as PREDICTIONS
+from estimators.submission.sample_check import SampleCheck
 from estimators.submission.unique_ids import UniqueIds
 
 
@@ -29,11 +30,13 @@ class Merged:
       rows: how many were written.
       quarantined: how many were left out.
       defaulted: how many of those written are defaults.
+      order: what is to be told of an order that is not the sample's; None if there is nothing to tell.
     """
 
     rows: int
     quarantined: int
     defaulted: int
+    order: str | None = None
 
 
 @dataclass(frozen=True)
@@ -54,30 +57,44 @@ class SubmissionMerge:
       parts: all parts.
       policy: what becomes of bad records, see BadRecords.
       default_category: the same.
+      sample: a sample submission whose ids it must have; None for none.
     """
 
-    def __init__(self, files: Sequence[InputFile], parts: FinishedParts, policy: str, default_category: int) -> None:
+    def __init__(
+        self,
+        files: Sequence[InputFile],
+        parts: FinishedParts,
+        policy: str,
+        default_category: int,
+        sample: str | None = None,
+    ) -> None:
         self._files, self._parts = files, parts
-        self._policy, self._default = policy, default_category
+        self._policy, self._default, self._sample = policy, default_category, sample
 
     def write(self, write: WriteRows, quarantine: Quarantine) -> Merged:
         """Writes all rows, then checks that none is missing and that no id comes twice.
 
         Raises:
-          DataError: two rows have the same id, or a record is bad and that is to end the run.
+          DataError: two rows have the same id, the ids are not those of the sample, or a record is bad and that is to
+            end the run.
           InfrastructureError: something is missing.
         """
         bad = BadRecords(self._files, self._policy, self._default)
         with tempfile.TemporaryDirectory(prefix="cvd-ids-") as folder:
             unique = UniqueIds(folder)
+            sample = SampleCheck(self._sample, tempfile.mkdtemp(dir=folder)) if self._sample else None
             for file, table, _, lines in self._divided(bad):
                 quarantine.write(lines)
                 if table.num_rows:
                     write(file, table.select(PREDICTIONS.names))
-                    unique.add(table[HASH].combine_chunks().to_numpy())
+                    hashes = table[HASH].combine_chunks().to_numpy()
+                    unique.add(hashes)
+                    if sample:
+                        sample.add(hashes)
             self._check_count(unique.rows, bad.quarantined)
             self._require_unique(unique)
-            return Merged(unique.rows, bad.quarantined, bad.defaulted)
+            order = sample.result(self._ids_of) if sample else None
+            return Merged(unique.rows, bad.quarantined, bad.defaulted, order)
 
     def _divided(self, bad: BadRecords) -> Iterator[tuple[int, pa.Table, Any, bytes]]:
         for rows in rows_in_order(self._files, self._parts):
@@ -95,10 +112,7 @@ class SubmissionMerge:
             )
 
     def _require_unique(self, unique: UniqueIds) -> None:
-        def ids_of(wanted: Collection[int]) -> dict[int, bytes]:
-            return {row: place.image_id.encode("utf-8") for row, place in self._places(wanted).items()}
-
-        pair = unique.duplicate(ids_of)
+        pair = unique.duplicate(self._ids_of)
         if pair:
             places = self._places(pair)
             first, second = (places[row] for row in pair)
@@ -108,6 +122,9 @@ class SubmissionMerge:
                 found=f"{first.image_id!r} is the id of {first} and of {second}",
                 change="remove one of the two, or leave its file out of --input_data_pattern",
             )
+
+    def _ids_of(self, wanted: Collection[int]) -> dict[int, bytes]:
+        return {row: place.image_id.encode("utf-8") for row, place in self._places(wanted).items()}
 
     def _places(self, wanted: Collection[int]) -> dict[int, _Place]:
         """Where some rows of the submission come from."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-import tempfile
 import time
 from typing import IO, Any
 
@@ -19,6 +18,7 @@ from cvd_cluster.roles.stack_dump import dump_stacks
 from cvd_cluster.topology import Task
 from estimators import storage
 from estimators.experiment_options import ExperimentOptions
+from estimators.scratch_folder import make_scratch_folder
 from estimators.training_plan import TrainingPlan
 
 # Until all actors of a run are there nobody speaks to the first of them.
@@ -40,7 +40,7 @@ class RoleActor:
     def __init__(self, task: Task, options: ExperimentOptions, orphan_timeout_secs: float) -> None:
         self._task, self._options = task, options
         self._lease = PortLease()
-        self._scratch_dir = tempfile.mkdtemp(prefix=f"cvd-{task.name}-")
+        self._scratch_dir = make_scratch_folder(task.name)
         self._log = _open_log(options.train_dir, task.name, self._scratch_dir)
         self._log_mirror = mirror_of(self._log, options.train_dir)
         self._process: RoleProcess | None = None

@@ -85,7 +85,8 @@ def main() -> int:
         else:
             _train(assignment, orders, reporter)
     except BaseException as error:
-        traceback.print_exc()
+        with contextlib.suppress(OSError):  # a log on a full disk must not keep the error from being told
+            traceback.print_exc()
         _send_failure(reporter, error)
         return 1
     return 0

@@ -63,6 +63,13 @@ class UniqueIds:
             after = groups[-1][1]
         return None
 
+    def ranges(self) -> Iterator[npt.NDArray[np.void]]:
+        """All hashes with their rows, range by range, sorted; the ranges of all such objects are the same."""
+        self._flush()
+        for path in self._paths:
+            entries = np.fromfile(path, _ENTRY) if os.path.exists(path) else np.empty(0, _ENTRY)
+            yield entries[np.argsort(entries["hash"], kind="stable")]  # equal ones stay in the order of their rows
+
     def _flush(self) -> None:
         if not self._buffered:
             return
@@ -81,9 +88,7 @@ class UniqueIds:
 
     def _groups(self, after: int) -> Iterator[list[int]]:
         """The rows of each hash that comes more than once, if the second of them is behind `after`."""
-        for path in filter(os.path.exists, self._paths):
-            entries = np.fromfile(path, _ENTRY)
-            entries = entries[np.argsort(entries["hash"], kind="stable")]  # equal ones stay in the order of their rows
+        for entries in filter(len, self.ranges()):
             begins = np.flatnonzero(np.diff(entries["hash"], prepend=~entries["hash"][:1]))
             counts = np.diff(begins, append=len(entries))
             for begin, count in zip(begins[counts > 1], counts[counts > 1], strict=True):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -156,7 +157,6 @@ def test_two_runs_on_one_machine_do_not_meet_and_an_error_leaves_nothing(here):
 
 
 def test_a_terminated_run_ends_its_ray():
-    folders = set(glob.glob(f"{tempfile.gettempdir()}/cvd-ray-*"))
     process, mark = _start("import time; time.sleep(60)")
     assert process.stdout is not None and process.stdout.readline().startswith("True ")
     process.send_signal(signal.SIGTERM)
@@ -164,7 +164,39 @@ def test_a_terminated_run_ends_its_ray():
     done = Finished(process.returncode, output, mark)
     assert (done.code, done.output) == (128 + signal.SIGTERM, "")
     assert done.left_behind() == []
-    assert set(glob.glob(f"{tempfile.gettempdir()}/cvd-ray-*")) <= folders
+    assert _folders_of(process.pid) == []
+
+
+def _folders_of(pid: int) -> list[str]:
+    """Temporary folders that a process made; others may run on this machine."""
+    owners = glob.glob(f"{tempfile.gettempdir()}/cvd-*/owner.json")
+    return [os.path.dirname(owner) for owner in owners if f'"pid": {pid},' in Path(owner).read_text()]
+
+
+@pytest.mark.parametrize("process_of_ray", ["gcs_server", "raylet"])
+def test_a_run_that_is_terminated_while_its_ray_starts_ends_all_of_it_with_the_same_code(process_of_ray):
+    process, mark = _start("import time; time.sleep(60)")
+    until = time.monotonic() + 60
+    while not any(process_of_ray in child.name() for child in psutil.Process(process.pid).children()):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    done = Finished(process.returncode, output, mark)
+    assert (done.code, done.output) == (128 + signal.SIGTERM, "")
+    assert done.left_behind() == []
+    assert _folders_of(process.pid) == []
+
+
+def test_what_a_killed_run_left_goes_with_the_next_one():
+    process, mark = _start("import time; time.sleep(60)")
+    assert process.stdout is not None and process.stdout.readline().startswith("True ")
+    left = _folders_of(process.pid)
+    process.kill()
+    process.communicate()
+    assert Finished(0, "", mark).left_behind(30) == [] and left
+    assert _run().code == 0
+    assert not any(os.path.exists(folder) for folder in left)
 
 
 def test_relative_paths_are_refused_in_a_job_with_what_they_would_mean(monkeypatch):

@@ -12,11 +12,11 @@ def test_the_chief_is_one_of_the_workers_that_were_asked_for() -> None:
 
 def test_all_roles_stand_in_one_order_and_only_replicas_train_and_get_gpus() -> None:
     options = ClusterOptions(
-        strategy="parameter_server", num_workers=2, num_parameter_servers=2, cpus_per_worker=1.5, gpus_per_worker=2
+        strategy="parameter_server", num_workers=2, num_parameter_servers=2, cpus_per_worker=1.5, gpus_per_worker=1
     )
     assert make_topology(options, with_evaluator=True) == (
-        Task("chief", 0, 1.5, 2),
-        Task("worker", 0, 1.5, 2),
+        Task("chief", 0, 1.5, 1),
+        Task("worker", 0, 1.5, 1),
         Task("ps", 0, 1.5, 0),
         Task("ps", 1, 1.5, 0),
         Task("evaluator", 0, 1.5, 0),

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from cvd_cluster.prediction.input_files import PIECE_BYTES, look_at
-from cvd_cluster.prediction.prediction_job import PredictionResult, run_prediction
-from cvd_cluster.prediction.prediction_options import PredictionOptions
+from cvd_cluster.prediction.input_files import look_at
 from cvd_cluster.prediction.reading_plan import reading_tasks
 from cvd_cluster.ray_session import ray_session
 from estimators.errors import DataError, UserError
@@ -20,19 +15,8 @@ from estimators.record_schema import parse_example, serialize_example
 from estimators.tfrecord_framing import read_records
 from tests.estimators.drawn_records import flip, offset_of, picture
 from tests.integration.commands import run_command
+from tests.integration.prediction_runs import OLD, Runs
 from tests.integration.shards import write_shard
-
-OLD = "Id,Category\nan older submission,1\n"
-
-
-@pytest.fixture(scope="module")
-def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SavedModel that tells light pictures (1) from dark ones (0)."""
-    folder = tmp_path_factory.mktemp("run") / "export" / "step_7"
-    command = [sys.executable, "-m", "tests.integration.served_model", str(folder)]
-    made = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert made.returncode == 0, made.stderr
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -40,29 +24,6 @@ def ray_here() -> Iterator[None]:
     """One Ray for all tests of this file; a prediction run joins the Ray that its process is connected to."""
     with ray_session(cpus_needed=3, announce=print):
         yield
-
-
-@dataclass
-class Runs:
-    """Runs predictions into one folder and keeps their lines."""
-
-    model_dir: Path
-    folder: Path
-    lines: list[str] = field(default_factory=list)
-
-    @property
-    def output(self) -> Path:
-        return self.folder / "submission.csv"
-
-    def predict(self, pattern: str, piece_bytes: int = PIECE_BYTES, **options: object) -> PredictionResult:
-        defaults = {"model_dir": str(self.model_dir), "output_file": str(self.output)}
-        made = PredictionOptions(input_data_pattern=pattern, **{**defaults, **options})  # type: ignore[arg-type]
-        return run_prediction(made, announce=self.lines.append, piece_bytes=piece_bytes)
-
-    def assert_untouched(self) -> None:
-        """The older submission is as it was, and nothing half-written lies beside it but parts that are finished."""
-        assert self.output.read_text() == OLD
-        assert {path.name for path in self.folder.iterdir()} <= {self.output.name, self.output.name + ".parts"}
 
 
 @pytest.fixture

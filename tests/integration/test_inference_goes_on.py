@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,16 +14,6 @@ import pytest
 from tests.integration.commands import Finished, run_command, running_command
 
 PREDICTOR = "ray::Predictor"
-
-
-@pytest.fixture(scope="module")
-def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SavedModel that tells light pictures (1) from dark ones (0)."""
-    folder = tmp_path_factory.mktemp("run") / "export" / "step_7"
-    command = [sys.executable, "-m", "tests.integration.served_model", str(folder)]
-    made = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert made.returncode == 0, made.stderr
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ import psutil
 import pytest
 
 from estimators.checkpoints import latest_checkpoint
-from tests.integration.commands import command_environment, end_processes_with, run_command
+from tests.integration.commands import Finished, command_environment, end_processes_with, run_command
 
 _ROOT = Path(__file__).parents[2]
 _RAY = str(Path(sys.executable).with_name("ray"))
@@ -57,26 +59,40 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     started = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
     try:
         assert started.returncode == 0, started.stdout + started.stderr
+        _await_job_server(dashboard)
         yield {**env, "RAY_ADDRESS": f"http://{_ADDRESS}:{dashboard}", "GCS": f"{_ADDRESS}:{gcs}"}
     finally:
         end_processes_with(mark)
         subprocess.run(["rm", "-rf", str(folder)], check=True)
 
 
-def _submit(cluster: dict[str, str], *flags: str) -> subprocess.CompletedProcess[str]:
-    command = [_RAY, "job", "submit", "--working-dir", ".", "--", "python", "-m", "launch.train", *flags]
+def _await_job_server(port: int) -> None:
     until = time.monotonic() + 60
+    # It comes up a few seconds after `ray start` returned.
     while True:
-        done = subprocess.run(command, env=cluster, cwd=_ROOT, capture_output=True, text=True, timeout=240, check=False)
-        # The job server comes up a few seconds after `ray start` returned.
-        if "Failed to connect" not in done.stdout + done.stderr or time.monotonic() > until:
-            return done
-        time.sleep(1)
+        with contextlib.suppress(OSError):
+            socket.create_connection((_ADDRESS, port), timeout=1).close()
+            return
+        assert time.monotonic() < until, "the job server never came"
+        time.sleep(0.5)
+
+
+def _submit(cluster: dict[str, str], command: str, *flags: str, job: str | None = None) -> Finished:
+    named = () if job is None else (f"--job={job}",)
+    address = f"--address={cluster['RAY_ADDRESS']}"
+    return run_command("launch.submit", command, address, *named, "--", *flags, env=cluster, timeout=240)
+
+
+def _ray(cluster: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [_RAY, *arguments], env=cluster, cwd=_ROOT, capture_output=True, text=True, timeout=240, check=False
+    )
 
 
 def test_training_runs_as_a_job(cluster: dict[str, str], photos: Path, tmp_path: Path) -> None:
     done = _submit(
         cluster,
+        "train",
         f"--train_data_pattern={photos}/catsvsdogs/train/*",
         f"--train_dir={tmp_path}/run",
         "--model=CnnModel",
@@ -85,9 +101,9 @@ def test_training_runs_as_a_job(cluster: dict[str, str], photos: Path, tmp_path:
         "--strategy=multi_worker_mirrored",
         "--num_workers=2",
     )
-    told = done.stdout + done.stderr
-    assert done.returncode == 0, told
-    assert "training step 20" in told and "steps made: chief-0 20" in told
+    assert done.code == 0, done.output
+    assert "training step 20" in done.output and "steps made: chief-0 20" in done.output
+    assert done.lines[-1].endswith("succeeded")
     assert (tmp_path / "run" / "export" / "step_20").is_dir()
 
 
@@ -101,25 +117,56 @@ def test_a_dry_run_looks_at_the_cluster_and_leaves_nothing(
         "--num_parameter_servers=1",
         "--dry_run",
     )
-    done = _submit(cluster, *flags, "--num_workers=2")
-    told = done.stdout + done.stderr
-    assert done.returncode == 0, told
+    done = _submit(cluster, "train", *flags, "--num_workers=2")
+    told = done.output
+    assert done.code == 0, told
     assert "versions, data and --train_dir on every node" in told and "Nothing was written" in told
     assert re.search(r"^ps-0 +\S+ +1 +0$", told, re.M) and re.search(r"^worker-0 +\S+ +1 +0 +\d+ +\d+$", told, re.M)
     assert list(tmp_path.iterdir()) == []
 
-    too_large = _submit(cluster, *flags, "--num_workers=9")
-    told = too_large.stdout + too_large.stderr
-    assert too_large.returncode != 0 and "The cluster cannot hold this run" in told and "no room for" in told
+    too_large = _submit(cluster, "train", *flags, "--num_workers=9")
+    assert too_large.code == 4, too_large.output
+    assert "The cluster cannot hold this run" in too_large.output and "no room for" in too_large.output
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_relative_path_in_a_job_is_refused_and_its_meaning_shown(cluster: dict[str, str], photos: Path) -> None:
-    done = _submit(cluster, f"--train_data_pattern={photos}/catsvsdogs/train/*", "--train_dir=run")
-    told = done.stdout + done.stderr
-    assert done.returncode != 0
-    assert "A relative path in a Ray job: --train_dir" in told and "/run, inside a copy of your folder" in told
-    assert "Traceback" not in told
+def test_a_job_that_fails_hands_its_exit_code_on_and_can_be_read_again(cluster: dict[str, str], photos: Path) -> None:
+    done = _submit(cluster, "train", f"--train_data_pattern={photos}/catsvsdogs/train/*", "--train_dir=run", job="bad")
+    assert done.code == 2, done.output
+    assert "A relative path in a Ray job: --train_dir" in done.output
+    assert "/run, inside a copy of your folder" in done.output and "Traceback" not in done.output
+    again = run_command("launch.submit", "attach", f"--address={cluster['RAY_ADDRESS']}", "--job=bad", env=cluster)
+    assert again.code == 2 and "A relative path in a Ray job: --train_dir" in again.output, again.output
+
+
+def test_a_job_that_is_stopped_counts_as_terminated(cluster: dict[str, str], tmp_path: Path) -> None:
+    with ThreadPoolExecutor() as pool:
+        flags = ("--synthetic=500000", f"--output={tmp_path}/drawn")
+        following = pool.submit(_submit, cluster, "prepare_data", *flags, job="long")
+        while "RUNNING" not in _ray(cluster, "job", "status", "long").stdout:
+            assert not following.done(), following.result().output
+        assert _ray(cluster, "job", "stop", "long").returncode == 0
+        done = following.result()
+    assert done.code == 143 and done.lines[-1] == "job long was stopped", done.output
+
+
+def test_rays_own_command_submits_too(cluster: dict[str, str]) -> None:
+    environment = '{"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "120"}}'
+    line = ("job", "submit", "--working-dir", ".", "--runtime-env-json", environment, "--", "python", "-m")
+    done = _ray(cluster, *line, "launch.train", "--help")
+    assert done.returncode == 0 and "--train_data_pattern" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("token", [{"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "wrong" * 8}])
+def test_without_the_token_or_with_a_wrong_one_nothing_is_submitted(
+    cluster: dict[str, str], tmp_path: Path, token: dict[str, str]
+) -> None:
+    flags = ("--synthetic=10", f"--output={tmp_path}/drawn")
+    refused = _submit({**cluster, **token}, "prepare_data", *flags, job="intruder")
+    assert refused.code == 2 and "its token is missing or wrong" in refused.output, refused.output
+    assert cluster["RAY_AUTH_TOKEN"] not in refused.output and "Traceback" not in refused.output
+    assert "intruder" not in _ray(cluster, "job", "list").stdout
+    assert not (tmp_path / "drawn").exists()
 
 
 def test_a_run_joins_the_cluster_of_ray_address_and_leaves_it_up(
@@ -178,9 +225,9 @@ def test_a_job_that_is_stopped_saves_a_checkpoint_though_its_command_is_killed(
     assert saved is not None and saved.step > 0 and f"stopped after step {saved.step}" in log, log
     assert json.loads((train_dir / "run_state.json").read_text())["state"] == "STOPPED"
 
-    done = _submit(cluster, *flags, f"--max_steps={saved.step + 3}")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"training step {saved.step + 3}" in done.stdout or "steps made: chief-0 3" in done.stdout, done.stdout
+    continued = _submit(cluster, "train", *flags, f"--max_steps={saved.step + 3}")
+    assert continued.code == 0, continued.output
+    assert f"training step {saved.step + 3}" in continued.output or "steps made: chief-0 3" in continued.output
 
 
 def _until(reached: Callable[[], bool], patience: float) -> None:

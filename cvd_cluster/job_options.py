@@ -1,0 +1,63 @@
+"""What a person chooses about a job on a cluster that is up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from estimators.errors import UserError
+from estimators.options import Options, option
+
+_GROUP = "job"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _JobServerOptions(Options):
+    address: str = option(
+        group=_GROUP,
+        help="URL of the cluster's job server: http://127.0.0.1:8265 while `ray dashboard cluster.yaml` forwards it",
+    )
+    patience_seconds: float = option(
+        600.0, group=_GROUP, above=0, help="how long the connection may be lost before this command gives up"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_job_server(self.address)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttachOptions(_JobServerOptions):
+    """Which job to follow, and where it runs."""
+
+    job: str = option(group=_GROUP, help="the id that was printed when the job was submitted")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmitOptions(_JobServerOptions):
+    """Where a command runs as a job, and with which files."""
+
+    job: str | None = option(None, group=_GROUP, help="an id of your choice; without it Ray makes one")
+    working_dir: str = option(
+        ".",
+        group=_GROUP,
+        help="the folder with your model, copied to the cluster; what its .gitignore names stays here, 512 MiB at most",
+    )
+    stop_wait_seconds: int = option(
+        120, group=_GROUP, at_least=1, help="how long a job that is stopped may take for its last checkpoint"
+    )
+
+
+def require_job_server(address: str) -> None:
+    """Raises UserError unless `address` is the URL of an HTTP server."""
+    try:
+        url = urlsplit(address)
+        sound = url.scheme in ("http", "https") and bool(url.hostname) and (url.port is None or url.port > 0)
+    except ValueError:  # a port that is no number
+        sound = False
+    if not sound:
+        raise UserError(
+            "--address is not the URL of a job server",
+            asked=f"--address={address}",
+            change="--address=http://127.0.0.1:8265, while `ray dashboard cluster.yaml` runs in another terminal",
+        )

@@ -1,0 +1,158 @@
+"""Runs one of the commands as a job on a cluster that is up: `ray job submit` with the true exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from cvd_cluster.job_following import STOPPED_CODE, follow_job
+from cvd_cluster.job_options import AttachOptions, SubmitOptions
+from estimators.errors import InfrastructureError, UserError
+
+_CONNECT_SECONDS = 5.0
+_REQUEST_SECONDS = 60.0
+_TRIES, _RETRY_SECONDS = 60, 2.0
+_ENDINGS = {0: "succeeded", STOPPED_CODE: "was stopped"}
+
+
+def submit(command: str, flags: Sequence[str], options: SubmitOptions) -> int:
+    """Submits `python -m launch.<command> flags…`, follows it, and returns its exit code.
+
+    Raises:
+      UserError: the working directory is not there or too large, nobody listens at the address, or the token is wrong.
+      InfrastructureError: see `follow_job`.
+    """
+    if not Path(options.working_dir).is_dir():
+        raise UserError(
+            "--working_dir is not a folder",
+            asked=f"--working_dir={options.working_dir}",
+            change="--working_dir names the folder that holds your model, or is left out for this one",
+        )
+    client = connected(options.address)
+    job = _submitted(client, shlex.join(["python", "-m", f"launch.{command}", *flags]), options)
+    return _followed(client, job, options.address, options.patience_seconds)
+
+
+def _submitted(client: Any, entrypoint: str, options: SubmitOptions) -> str:
+    environment = {
+        "working_dir": options.working_dir,
+        # Ray's 3 s are too short for a checkpoint.
+        "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(options.stop_wait_seconds)},
+    }
+    tries = 0
+    while True:
+        try:
+            return str(client.submit_job(entrypoint=entrypoint, submission_id=options.job, runtime_env=environment))
+        except (RuntimeError, ValueError) as error:
+            # The job server answers some seconds before the agent that starts jobs is there.
+            if "try again later" not in str(error) or tries == _TRIES:
+                raise _refused(options, error) from None
+            if not tries:
+                _tell("the cluster is still starting; waiting for its job agent")
+            tries += 1
+            time.sleep(_RETRY_SECONDS)
+
+
+def attach(options: AttachOptions) -> int:
+    """Follows a job that was submitted before, from the beginning of its log, and returns its exit code."""
+    return _followed(connected(options.address), options.job, options.address, options.patience_seconds)
+
+
+def connected(address: str) -> Any:
+    """A client of the job server at `address`.
+
+    Raises:
+      UserError: nobody listens there, it is no job server of this Ray's version, or the token is missing or wrong.
+    """
+    url = urlsplit(address)
+    asked = f"--address={address} RAY_AUTH_MODE={os.environ.get('RAY_AUTH_MODE', '(not set)')}"
+    try:
+        socket.create_connection(
+            (url.hostname or "", url.port or (443 if url.scheme == "https" else 80)), timeout=_CONNECT_SECONDS
+        ).close()
+    except OSError as error:
+        raise UserError(
+            "No job server can be reached at --address",
+            asked=asked,
+            found=str(error),
+            change="run `ray dashboard cluster.yaml` in another terminal, which forwards it to 127.0.0.1:8265",
+        ) from None
+    # Ray lets RAY_ADDRESS win over what it is handed.
+    os.environ["RAY_API_SERVER_ADDRESS"] = address
+    from ray.exceptions import AuthenticationError
+    from ray.job_submission import JobSubmissionClient
+
+    # It warns of each folder, such as .git, that it rightly leaves out.
+    logging.getLogger("ray").setLevel(logging.ERROR)
+
+    class Client(JobSubmissionClient):  # type: ignore[misc]
+        # Ray waits for ever where a link is cut without a word.
+        def _do_request(self, *args: Any, **kwargs: Any) -> Any:
+            return super()._do_request(*args, **{"timeout": _REQUEST_SECONDS, **kwargs})
+
+    try:
+        return Client(address)
+    except AuthenticationError:
+        raise UserError(
+            "The cluster refuses this command: its token is missing or wrong",
+            asked=asked,
+            change="set RAY_AUTH_MODE=token, and have the token that the nodes were given in ~/.ray/auth_token, or in "
+            "the file that RAY_AUTH_TOKEN_PATH names",
+        ) from None
+    except Exception as error:  # what another server answers: an HTTP error, no JSON, no version
+        raise UserError(
+            "What answers at --address is no job server of Ray",
+            asked=asked,
+            found=" ".join(str(error).split())[:300],
+            change="--address is the dashboard's, port 8265 unless it was changed",
+        ) from None
+
+
+def _refused(options: SubmitOptions, error: Exception) -> UserError | InfrastructureError:
+    found = " ".join(str(error).split())
+    if "exceeds the maximum" in found:
+        return UserError(
+            "--working_dir is too large to be copied to the cluster",
+            asked=f"--working_dir={options.working_dir}",
+            found=found[:300],
+            change="name data and train_dir in its .gitignore, or give a folder that holds your code alone",
+        )
+    if "already exists" in found:
+        return UserError(
+            "--job is the id of another job of this cluster",
+            asked=f"--job={options.job}",
+            change="take another one, or leave --job out",
+        )
+    return InfrastructureError(
+        "The cluster did not take the job", asked=f"--address={options.address}", found=found[:600]
+    )
+
+
+def _followed(client: Any, job: str, address: str, patience_seconds: float) -> int:
+    again = f"python -m launch.submit attach --address={address} --job={job}"
+    stop = f"ray job stop --address={address} {job}"
+    _tell(f"job {job}\n  follow it again:  {again}\n  stop it:          {stop}")
+    try:
+        code = follow_job(client, job, patience_seconds=patience_seconds, write=_write, tell=_tell)
+    except (KeyboardInterrupt, SystemExit):
+        _tell(f"\nlet go of job {job}, which goes on\n  follow it again:  {again}\n  stop it:          {stop}")
+        raise
+    _tell(f"job {job} {_ENDINGS.get(code, f'failed: its command ended with {code}')}")
+    return code
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,60 @@
+"""Temporary folders that do not pile up: what a killed process left is deleted when the next one makes its own.
+
+Each names its process, in a file `owner.json`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from estimators.process_identity import ProcessIdentity, this_process
+
+_PREFIX = "cvd-"
+_OWNER = "owner.json"
+
+
+def make_scratch_folder(name: str, *, parent: str | None = None) -> str:
+    """A new folder `cvd-<name>-…` of this process, which should delete it; only this user can look into it.
+
+    Args:
+      name: what it is for.
+      parent: where; None is the system's folder for temporary files.
+    """
+    parent = parent or tempfile.gettempdir()
+    _delete_abandoned(parent)
+    folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{name}-", dir=parent)
+    with open(os.path.join(folder, _OWNER), "w", encoding="utf-8") as file:
+        json.dump(asdict(this_process()), file)
+    return folder
+
+
+@contextlib.contextmanager
+def scratch_folder(name: str) -> Iterator[str]:
+    """A folder as `make_scratch_folder` makes it, deleted at the end."""
+    folder = make_scratch_folder(name)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _delete_abandoned(parent: str) -> None:
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(parent):
+            if entry.name.startswith(_PREFIX) and entry.is_dir(follow_symlinks=False) and _is_abandoned(entry.path):
+                shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def _is_abandoned(folder: str) -> bool:
+    """True if its process is known to be gone."""
+    try:
+        with open(os.path.join(folder, _OWNER), encoding="utf-8") as file:
+            return ProcessIdentity(**json.load(file)).is_gone is True
+    except (OSError, ValueError, TypeError):  # another's, or one that is being made
+        return False

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Makes ~/venv on a node, with the versions of constraints.txt. `ray up` runs it on every node; where all is there, it
+# takes seconds.
+#
+#   set_up_node.sh [EXTRA[,EXTRA…]]     extras of setup.py: cuda (then the GPU's driver is awaited), gcp, aws
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+extras=${1:-}
+
+if ! python3.11 -c 'import ensurepip, venv' 2>/dev/null; then
+  # At its first boot an image still installs things of its own.
+  if command -v cloud-init >/dev/null; then sudo cloud-init status --wait >/dev/null || true; fi
+  # Ubuntu 22.04 has only a release candidate of Python 3.11.
+  if command -v add-apt-repository >/dev/null; then sudo add-apt-repository -y ppa:deadsnakes/ppa; fi
+  sudo apt-get -o DPkg::Lock::Timeout=300 -qq update
+  sudo DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq python3.11-venv
+fi
+test -x ~/venv/bin/pip || python3.11 -m venv --clear ~/venv
+pip=(~/venv/bin/pip install --quiet --disable-pip-version-check -c constraints.txt)
+"${pip[@]}" setuptools wheel
+"${pip[@]}" --no-build-isolation -e ".[$extras]"
+
+# For those who log in; the commands that start Ray say it themselves.
+grep -q RAY_AUTH_MODE ~/.bashrc 2>/dev/null ||
+  echo 'export PATH=$HOME/venv/bin:$PATH RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0' >>~/.bashrc
+
+if [[ ,$extras, == *,cuda,* ]]; then
+  # The image brings the driver; its modules may be loaded later than sshd answers.
+  for _ in {1..60}; do
+    nvidia-smi >/dev/null 2>&1 && break
+    sleep 5
+  done
+  nvidia-smi --query-gpu=name,driver_version --format=csv
+fi

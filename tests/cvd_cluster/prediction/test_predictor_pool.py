@@ -1,0 +1,115 @@
+"""Predictors that die are replaced; a record that kills them is found and left out; a model that kills all is told.
+
+With a real Ray and real processes, and without TensorFlow: what a predictor predicts is not the point here.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import ray
+
+from cvd_cluster.prediction.input_files import look_at
+from cvd_cluster.prediction.piece_columns import OFFSETS, REPORT, PieceReport, to_table
+from cvd_cluster.prediction.piece_reader import read_piece
+from cvd_cluster.prediction.predictor import RecordPlace
+from cvd_cluster.prediction.predictor_pool import PredictorPool
+from cvd_cluster.ray_session import ray_session
+from estimators.errors import InfrastructureError, UserError
+from estimators.record_bytes import PlainBytes
+from tests.estimators.drawn_records import write_file
+
+BATCH = 4
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray_here() -> Iterator[None]:
+    with ray_session(cpus_needed=4, announce=print):
+        yield
+
+
+class FakePredictor:
+    """Dies of some records; answers with what it was not told to leave out."""
+
+    def __init__(self, deadly: Collection[int], deaths_file: str = "", load_error: bool = False) -> None:
+        self._deadly, self._file, self._load_error = set(deadly), deaths_file, load_error
+
+    def load(self) -> None:
+        if self._load_error:
+            raise UserError("no model")
+
+    def predict(self, block: pa.Table, crashing: Collection[RecordPlace] = ()) -> list[tuple[int, list[int]]]:
+        answers = []
+        for row in range(block.num_rows):
+            left_out = {place.index for place in crashing if place.row == row}
+            count = len(block[OFFSETS][row].as_py())
+            answers.append((PieceReport.from_json(block[REPORT][row].as_py()).number, sorted(left_out)))
+            self._die_of(set(range(count)) - left_out)
+        return answers
+
+    def attempt(self, block: pa.Table, row: int, begin: int, end: int) -> None:
+        assert begin // BATCH == (end - 1) // BATCH, "all in one batch"
+        self._die_of(set(range(begin, end)))
+
+    def _die_of(self, records: set[int]) -> None:
+        # A death that another process has to die of too, or, with a file, one that happens once.
+        if self._deadly & records and not (self._file and os.path.exists(self._file)):
+            if self._file:
+                with open(self._file, "w"):
+                    pass
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.fixture
+def block(tmp_path: Path) -> Any:
+    """Two pieces of 10 records."""
+    path = write_file(tmp_path / "shard", [b"x" * 84] * 20)
+    file = look_at(path, 1000)
+    with open(path, "rb") as opened:
+        source = PlainBytes(opened, file.size)
+        return ray.put(pa.concat_tables([to_table(read_piece(source, file.piece(0, number))) for number in range(2)]))
+
+
+def _pool(lines: list[str], *arguments: Any, predictors: int = 1) -> PredictorPool:
+    actor_class = ray.remote(num_cpus=1, max_restarts=0, max_concurrency=2)(FakePredictor)
+    return PredictorPool(lambda: actor_class.remote(*arguments), predictors, BATCH, lines.append)
+
+
+def _answers(pool: PredictorPool, blocks: list[Any]) -> list[tuple[int, list[int]]]:
+    try:
+        return sorted(one for some in pool.predict(blocks) for one in some)
+    finally:
+        pool.end()
+
+
+def test_every_block_is_predicted_once(block):
+    assert _answers(_pool([], [], predictors=2), [block] * 3) == [(0, [])] * 3 + [(1, [])] * 3
+
+
+def test_a_death_that_nothing_in_the_block_explains_costs_nothing(block, tmp_path):
+    lines: list[str] = []
+    assert _answers(_pool(lines, [3], str(tmp_path / "died")), [block] * 2) == [(0, [])] * 2 + [(1, [])] * 2
+    assert lines == ["a predictor's process died; another one takes its place"]
+
+
+def test_records_that_kill_are_found_and_the_others_predicted(block):
+    lines: list[str] = []
+    # Both pieces hold a record 3 and a record 9; only these are left out.
+    assert _answers(_pool(lines, [3, 9]), [block]) == [(0, [3, 9]), (1, [3, 9])]
+    assert any("looking for what they died of" in line for line in lines)
+
+
+def test_a_model_that_kills_whatever_it_is_given_ends_the_run(block):
+    with pytest.raises(InfrastructureError, match="die whatever they are given"):
+        _answers(_pool([], range(20)), [block])
+
+
+def test_an_error_of_the_model_is_no_death(block):
+    with pytest.raises(UserError, match="no model"):
+        _answers(_pool([], [], "", True), [block])

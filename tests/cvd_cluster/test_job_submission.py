@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import http.server
+import shlex
+import threading
+from typing import Any
+
+import pytest
+
+from cvd_cluster import job_submission
+from cvd_cluster.job_options import AttachOptions, SubmitOptions
+from estimators.errors import HarnessError, UserError
+from tests.cvd_cluster.fake_job_client import JOB, FakeJobClient
+
+ADDRESS = "http://127.0.0.1:8265"
+
+
+@pytest.fixture
+def client(monkeypatch) -> FakeJobClient:
+    made = FakeJobClient([["step 1\n"]])
+    monkeypatch.setattr(job_submission, "connected", lambda address: made)
+    return made
+
+
+def options(**values: object) -> SubmitOptions:
+    return SubmitOptions(**{"address": ADDRESS, **values})  # type: ignore[arg-type]
+
+
+def test_flags_reach_the_job_as_they_were_typed(client):
+    flags = ["--train_data_pattern=/data/train/*", "--note=it's $HOME", "--num_workers=2"]
+    assert job_submission.submit("train", flags, options()) == 0
+    assert shlex.split(client.submitted["entrypoint"]) == ["python", "-m", "launch.train", *flags]
+
+
+def test_a_job_gets_the_folder_and_time_for_its_last_checkpoint_and_no_secret(client, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "secret")
+    job_submission.submit("train", ["--x=1"], options(working_dir=str(tmp_path), stop_wait_seconds=90))
+    assert client.submitted["working_dir"] == str(tmp_path)
+    assert client.submitted["env_vars"] == {"RAY_JOB_STOP_WAIT_TIME_S": "90"}
+
+
+def test_a_person_is_told_how_to_attach_and_how_to_stop(client, capsys):
+    job_submission.submit("train", ["--x=1"], options())
+    out, err = capsys.readouterr()
+    assert out == "step 1\n"  # the log alone, so that it can be piped
+    assert f"launch.submit attach --address={ADDRESS} --job={JOB}" in err
+    assert f"ray job stop --address={ADDRESS} {JOB}" in err and f"job {JOB} succeeded" in err
+
+
+def test_a_job_that_was_attached_to_ends_as_it_did(client):
+    client.states, client.exit_code = ["FAILED"], 4
+    assert job_submission.attach(AttachOptions(address=ADDRESS, job=JOB)) == 4
+    assert client.submitted == {}
+
+
+def test_ctrl_c_lets_go_of_the_job_and_says_so(client, capsys, monkeypatch):
+    def interrupted(*args: object, **kwargs: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(job_submission, "follow_job", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        job_submission.submit("train", ["--x=1"], options())
+    assert f"let go of job {JOB}, which goes on" in capsys.readouterr().err
+
+
+def test_a_working_dir_that_is_not_there_is_told_before_anything_is_sent(client, tmp_path):
+    with pytest.raises(UserError, match="--working_dir is not a folder"):
+        job_submission.submit("train", ["--x=1"], options(working_dir=str(tmp_path / "nowhere")))
+    assert client.submitted == {}
+
+
+@pytest.mark.parametrize(("found", "told"), [
+    ("Package size (600.00MiB) exceeds the maximum size of 512.00MiB.", "--working_dir is too large"),
+    ("Job with submission_id a already exists", "--job is the id of another job"),
+    ("Request failed with status code 500: no space", "did not take the job"),
+])  # fmt: skip
+def test_what_the_cluster_refuses_is_told_with_the_flag(client, monkeypatch, found, told):
+    def refuse(**kwargs: object) -> str:
+        raise RuntimeError(found)
+
+    monkeypatch.setattr(client, "submit_job", refuse)
+    with pytest.raises(HarnessError, match=told):
+        job_submission.submit("train", ["--x=1"], options(job="a"))
+
+
+def test_a_cluster_that_is_still_starting_is_waited_for(client, capsys, monkeypatch):
+    monkeypatch.setattr(job_submission, "_RETRY_SECONDS", 0)
+    answers = [RuntimeError("status code 500: No available agent to submit job, please try again later.")] * 3
+    submit_job = client.submit_job
+
+    def start_slowly(**given: Any) -> Any:
+        if answers:
+            raise answers.pop()
+        return submit_job(**given)
+
+    monkeypatch.setattr(client, "submit_job", start_slowly)
+    assert job_submission.submit("train", ["--x=1"], options()) == 0
+    assert capsys.readouterr().err.count("still starting") == 1
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:8265", "ray://127.0.0.1:10001", "auto", "http://", "http://h:port"])
+def test_an_address_that_is_no_url_is_told(address):
+    with pytest.raises(UserError, match="--address is not the URL"):
+        options(address=address)
+
+
+def test_a_server_that_is_not_rays_is_told_as_such(monkeypatch):
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "")  # put back at the end
+    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with pytest.raises(UserError, match="no job server of Ray"):
+            job_submission.connected(f"http://127.0.0.1:{server.server_port}")
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_nobody_at_the_address_is_told_with_the_tunnel():
+    with pytest.raises(UserError, match="`ray dashboard"):
+        job_submission.connected("http://127.0.0.1:1")

@@ -1,0 +1,203 @@
+"""The files that `ray up` reads: accepted by the schemas of Ray and of the clouds, and closed to the outside."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+CLUSTERS = ROOT / "launch" / "clusters"
+SET_UP = CLUSTERS / "set_up_node.sh"
+FILES = {"gcp": ROOT / "cluster.yaml", "aws": CLUSTERS / "aws.yaml", "local": CLUSTERS / "on_prem.yaml"}
+CLOUDS = ("gcp", "aws")
+START = ("head_start_ray_commands", "worker_start_ray_commands")
+SETUP = ("setup_commands", "head_setup_commands", "worker_setup_commands")
+# What cannot change under us, and what can: dated images, and the names that always mean the newest.
+DATED_IMAGES = {"gcp": r"projects/[a-z-]+/global/images/[a-z0-9-]+-v\d{8}", "aws": r"ami-[0-9a-f]{17}"}
+FLOATING = re.compile(r"/images/family/|:latest|\bnightly\b|/latest/|https?://\S*\.whl|resolve:ssm")
+# CPUs and GPUs that a machine type brings: cloud.google.com/compute/docs/general-purpose-machines (the file adds N1's
+# GPUs), aws.amazon.com/ec2/instance-types.
+MACHINES = {
+    "n1-standard-4": (4, 0),
+    "n1-standard-8": (8, 0),
+    "n1-standard-32": (32, 0),
+    "m5.xlarge": (4, 0),
+    "m5.2xlarge": (8, 0),
+    "g4dn.2xlarge": (8, 1),
+    "g4dn.12xlarge": (48, 4),
+}
+
+
+def read(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load(FILES[name].read_text())
+    return loaded
+
+
+@pytest.fixture(params=FILES)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=CLOUDS)
+def cloud(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def node_types(name: str) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = read(name)["available_node_types"]
+    return found
+
+
+def completed(name: str) -> dict[str, Any]:
+    """What Ray makes of the file with its own defaults."""
+    from ray.autoscaler._private.util import prepare_config
+
+    prepared: dict[str, Any] = prepare_config(read(name))
+    return prepared
+
+
+def machine_of(kind: dict[str, Any]) -> tuple[str, int, int]:
+    """A node type's machine type, and the CPUs and GPUs that it has."""
+    node = kind["node_config"]
+    machine = node.get("machineType") or node["InstanceType"]
+    cpus, gpus = MACHINES[machine]
+    return machine, cpus, gpus + sum(gpu["acceleratorCount"] for gpu in node.get("guestAccelerators", ()))
+
+
+def test_ray_accepts_it(name):
+    from ray.autoscaler._private.util import validate_config
+
+    validate_config(completed(name))
+
+
+@pytest.mark.parametrize("key", ["head_nod_type", "max_worker"])
+def test_ray_refuses_a_misspelt_key(name, key):
+    import jsonschema
+    from ray.autoscaler._private.util import validate_config
+
+    with pytest.raises(jsonschema.ValidationError, match=key):
+        validate_config({**completed(name), key: 1})
+
+
+def test_google_knows_every_field_of_every_machine():
+    from googleapiclient import discovery_cache
+
+    schemas = json.loads((Path(discovery_cache.__file__).parent / "documents" / "compute.v1.json").read_text())[
+        "schemas"
+    ]
+
+    def check(value: Any, schema: dict[str, Any], path: str) -> None:
+        schema = schemas[schema["$ref"]] if "$ref" in schema else schema
+        kinds: dict[str, Any] = {"object": dict, "array": list, "string": (str, int), "integer": int, "boolean": bool}
+        assert isinstance(value, kinds[schema["type"]]), f"{path} is no {schema['type']}"
+        assert not schema.get("enum") or value in schema["enum"], f"{path}={value}"
+        for key, child in value.items() if isinstance(value, dict) else ():
+            assert key in schema["properties"], f"{path}.{key} is unknown"
+            check(child, schema["properties"][key], f"{path}.{key}")
+        for item in value if isinstance(value, list) else ():
+            check(item, schema["items"], path)
+
+    for type_name, kind in node_types("gcp").items():
+        check(kind["node_config"], {"$ref": "Instance"}, type_name)
+    with pytest.raises(AssertionError, match="machinType is unknown"):
+        check({"machinType": "n1-standard-4"}, {"$ref": "Instance"}, "head")
+
+
+def test_amazon_knows_every_field_of_every_machine():
+    import botocore.session
+    from botocore.validate import ParamValidator
+
+    request = botocore.session.get_session().get_service_model("ec2").operation_model("RunInstances").input_shape
+    for type_name, kind in node_types("aws").items():
+        report = ParamValidator().validate({**kind["node_config"], "MinCount": 1, "MaxCount": 1}, request)
+        assert not report.has_errors(), f"{type_name}: {report.generate_report()}"
+    report = ParamValidator().validate({"InstanceTyp": "m5.xlarge", "MinCount": 1, "MaxCount": 1}, request)
+    assert report.has_errors()
+
+
+def test_the_head_takes_no_work(cloud):
+    config = read(cloud)
+    head = config["available_node_types"][config["head_node_type"]]
+    assert head["resources"] == {"CPU": 0} and head["max_workers"] == 0
+    assert machine_of(head)[2] == 0
+    assert "--num-cpus=0 --num-gpus=0" in config["head_start_ray_commands"][-1]
+
+
+def test_workers_have_one_gpu_or_four_or_none_and_come_only_when_wanted(cloud):
+    config = read(cloud)
+    workers = [kind for name, kind in config["available_node_types"].items() if name != config["head_node_type"]]
+    assert sorted(kind["resources"].get("GPU", 0) for kind in workers) == [0, 1, 4]
+    assert all(kind["min_workers"] == 0 < kind["max_workers"] <= config["max_workers"] for kind in workers)
+    assert config["idle_timeout_minutes"] <= 15
+
+
+def test_a_node_type_promises_what_its_machine_has(cloud):
+    config = read(cloud)
+    for name, kind in config["available_node_types"].items():
+        machine, cpus, gpus = machine_of(kind)
+        if name != config["head_node_type"]:
+            assert kind["resources"] == {"CPU": cpus, **({"GPU": gpus} if gpus else {})}, f"{name}: {machine}"
+
+
+def test_a_machine_with_a_gpu_waits_for_its_driver_and_others_do_not_install_cuda(cloud):
+    config = read(cloud)
+    for name, kind in config["available_node_types"].items():
+        commands = kind.get("worker_setup_commands", config["worker_setup_commands"])
+        if name != config["head_node_type"]:
+            assert commands[-1].endswith("set_up_node.sh cuda") == ("GPU" in kind["resources"])
+        if kind["node_config"].get("guestAccelerators"):
+            assert kind["node_config"]["scheduling"]["onHostMaintenance"] == "TERMINATE"
+
+
+def test_no_image_or_wheel_is_one_that_changes(name):
+    text = "\n".join(line.partition(" #")[0] for line in FILES[name].read_text().splitlines() if line[:1] != "#")
+    assert not FLOATING.search(text)
+    assert not [command for key in SETUP for command in completed(name)[key] if FLOATING.search(command)]
+    if name in CLOUDS:
+        images = re.findall(r"(?:sourceImage|ImageId): (?:&\w+ )?(?!\*)(\S+)", text)
+        assert images and all(re.fullmatch(DATED_IMAGES[name], image) for image in images), images
+
+
+@pytest.mark.parametrize("key", [*START, *SETUP])
+def test_none_of_rays_default_commands_is_left(name, key):
+    from ray.autoscaler._private.util import fillout_defaults
+
+    defaults = fillout_defaults({"cluster_name": "x", "provider": read(name)["provider"]})
+    assert not [command for command in defaults[key] if command in completed(name)[key]]
+
+
+@pytest.mark.parametrize("key", START)
+def test_every_node_asks_for_the_token_and_reports_nothing(name, key):
+    start = completed(name)[key][-1]
+    assert "RAY_AUTH_MODE=token" in start and "RAY_USAGE_STATS_ENABLED=0" in start
+    # As a file: what stands in a command or in an environment is seen by others of the machine.
+    assert "RAY_AUTH_TOKEN" not in FILES[name].read_text()
+    assert read(name)["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
+
+
+def test_the_dashboard_listens_on_loopback(name):
+    assert "--dashboard-host=127.0.0.1" in completed(name)["head_start_ray_commands"][-1]
+    assert "0.0.0.0" not in json.dumps(completed(name))
+
+
+def test_every_node_gets_the_code_and_sets_itself_up_with_the_lock(name):
+    config = completed(name)
+    sources = {Path(source) for source in config["file_mounts"].values() if not source.startswith("~")}
+    assert all((ROOT / source).exists() for source in sources)
+    assert sources >= {Path(one) for one in ("setup.py", "constraints.txt", "estimators", "cvd_cluster", "launch")}
+    for key in ("head_setup_commands", "worker_setup_commands"):
+        assert config[key] and all("launch/clusters/set_up_node.sh" in command for command in config[key])
+    installs = [line for line in SET_UP.read_text().splitlines() if "install --quiet" in line]
+    assert installs and all("-c constraints.txt" in line for line in installs)
+    assert "python3.11" in SET_UP.read_text()
+
+
+def test_the_on_prem_file_takes_the_autoscaler_that_launches_its_workers():
+    config = read("local")
+    assert all("RAY_enable_autoscaler_v2=0" in config[key][-1] for key in START)
+    assert config["max_workers"] == len(config["provider"]["worker_ips"])

@@ -1,0 +1,51 @@
+"""The script that every node of `ray up` runs, with programs that note their calls in place of the real ones."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "launch" / "clusters" / "set_up_node.sh"
+
+
+def set_up(tmp_path: Path, extras: str, *, driver_after: int) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """Runs the script with a home and programs of the test's own; returns what was called."""
+    calls, programs = tmp_path / "calls", tmp_path / "bin"
+    programs.mkdir()
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    made = {
+        programs / "python3.11": "exit 0",
+        programs / "sleep": 'echo "sleep $*" >>"$CALLS"',
+        programs
+        / "nvidia-smi": f'echo "nvidia-smi $*" >>"$CALLS"; test $(grep -c nvidia-smi "$CALLS") -gt {driver_after}',
+        tmp_path / "venv" / "bin" / "pip": 'echo "pip $*" >>"$CALLS"',
+    }
+    for path, body in made.items():
+        path.write_text(f"#!/bin/bash\n{body}\n")
+        path.chmod(stat.S_IRWXU)
+    env = {"HOME": str(tmp_path), "PATH": f"{programs}{os.pathsep}/usr/bin{os.pathsep}/bin", "CALLS": str(calls)}
+    done = subprocess.run(
+        ["bash", str(SCRIPT), extras], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    return done, calls.read_text().splitlines()
+
+
+def test_setting_up_a_node_installs_the_lock_and_is_repeatable(tmp_path):
+    done, calls = set_up(tmp_path, "gcp", driver_after=99)
+    assert done.returncode == 0, done.stderr
+    assert len(calls) == 2 and all("-c constraints.txt" in call for call in calls) and calls[1].endswith("-e .[gcp]")
+    bashrc = (tmp_path / ".bashrc").read_text()
+    subprocess.run(["bash", str(SCRIPT)], env={**os.environ, "HOME": str(tmp_path), "CALLS": "/dev/null",
+                   "PATH": f"{tmp_path}/bin:/usr/bin:/bin"}, check=True, timeout=60)  # fmt: skip
+    assert (tmp_path / ".bashrc").read_text() == bashrc and "RAY_AUTH_MODE=token" in bashrc
+
+
+@pytest.mark.parametrize(("driver_after", "code"), [(3, 0), (10**6, 1)])
+def test_setting_up_a_gpu_node_waits_for_the_driver_and_fails_without_one(tmp_path, driver_after, code):
+    done, calls = set_up(tmp_path, "cuda", driver_after=driver_after)
+    assert done.returncode == code, done.stderr
+    assert calls.count("sleep 5") == min(driver_after, 60)
