@@ -16,7 +16,7 @@ from estimators.exports import exported_steps
 from estimators.process_identity import ProcessIdentity
 from estimators.run_state import RunRecord, read_run_state
 from estimators.train_dir import read_experiment
-from estimators.train_dir_lock import Holder, read_holder
+from estimators.train_dir_holder import Holder, read_holder
 from estimators.training_progress import TrainingProgress, read_progress
 
 KILLED = "KILLED"
