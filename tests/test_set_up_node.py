@@ -45,6 +45,15 @@ def test_setting_up_a_node_installs_the_lock_and_is_repeatable(tmp_path, extras,
     assert (tmp_path / ".bashrc").read_text() == bashrc and "RAY_AUTH_MODE=token" in bashrc
 
 
+def test_setting_up_a_node_shuts_the_token_away(tmp_path):
+    token = tmp_path / ".ray" / "auth_token"
+    token.parent.mkdir()
+    token.write_text("secret")
+    token.chmod(0o644)
+    done, _ = set_up(tmp_path, "", driver_after=99)
+    assert done.returncode == 0 and stat.S_IMODE(token.stat().st_mode) == 0o600
+
+
 @pytest.mark.parametrize(("driver_after", "code"), [(3, 0), (10**6, 1)])
 def test_setting_up_a_gpu_node_waits_for_the_driver_and_fails_without_one(tmp_path, driver_after, code):
     done, calls = set_up(tmp_path, "cuda", driver_after=driver_after)
