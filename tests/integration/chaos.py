@@ -212,7 +212,7 @@ def _wait_until(reached: Callable[[], bool]) -> None:
 
 
 def _is_in_full_swing(outcome: Outcome) -> bool:
-    """All that train have begun, and there is a checkpoint to lose steps against; the evaluator, to be struck, works."""
+    """All that train have begun, there is a checkpoint to lose steps against, and an evaluator to be struck works."""
     steps = outcome._steps()
     begun = {row["role"] for row in outcome.events("first_step")}
     if outcome.cell.role == "evaluator-0" and not any("[evaluator-0] epoch/eval" in line for _, line in outcome.lines):
