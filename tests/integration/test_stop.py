@@ -44,7 +44,10 @@ def test_a_run_that_is_told_to_stop_saves_and_goes_on_there(strategy: str, tmp_p
         assert any(line.startswith("training step ") for line in process.stdout)
         time.sleep(2)
         asked = time.monotonic()
-        process.send_signal(number)
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)  # as a terminal does: Ray's processes get it too
+        else:
+            process.send_signal(number)
         output, _ = process.communicate(timeout=PATIENCE)
         took = time.monotonic() - asked
         assert process.returncode == 128 + number, output
