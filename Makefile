@@ -11,7 +11,7 @@ IS_PYTHON_3_11 := -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'
 # What the demo trains on: its own drawings, unless DATA names a folder with train/, validation/ and test/.
 DEMO_DATA := $(if $(DATA),$(DATA),demo/data)
 
-.PHONY: help setup check test test-chaos demo drawings bench clean
+.PHONY: help setup check test test-chaos test-cluster test-browser demo drawings bench tensorboard clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -39,8 +39,14 @@ check: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: $(STAMP) ## all tests but the slow ones
-	$(BIN)/python -m pytest -m 'not slow'
+test: $(STAMP) ## all tests but the slow ones and those that need hosts
+	$(BIN)/python -m pytest -m 'not slow and not hosts and not browser'
+
+test-cluster: $(STAMP) ## bring up a cluster on two hosts made of namespaces, and do all with it (as root)
+	$(BIN)/python -m pytest -s -m hosts tests/hosts
+
+test-browser: $(STAMP) ## look at TensorBoard in a headless browser (on Debian: apt-get install chromium)
+	$(BIN)/python -m pytest -s -m browser tests/browser
 
 test-chaos: $(STAMP) ## strike every role in every way: the whole table, half an hour
 	$(BIN)/python -m pytest tests/integration/test_chaos.py
@@ -69,6 +75,10 @@ demo: $(STAMP) $(if $(DATA),,drawings) ## train, evaluate, export, predict; DATA
 	@echo "  evaluations   demo/train_dir/eval/metrics.jsonl"
 	@echo "  SavedModels   demo/train_dir/export"
 	@echo "  submission    demo/submission.csv"
+
+tensorboard: $(STAMP) ## curves of a run, or of all runs in a folder, on this machine only: LOGDIR=folder [PORT=6006]
+	@test -n '$(LOGDIR)' || { echo "error: which runs? make tensorboard LOGDIR=/path/to/train_dir, or a folder of several" >&2; exit 2; }
+	$(BIN)/tensorboard --logdir='$(LOGDIR)' --host=127.0.0.1 --port=$(or $(PORT),6006)
 
 bench: $(STAMP) $(if $(DATA),,drawings) ## measure what benchmarks/ measures; DATA=folder as for the demo
 	$(BIN)/python -m benchmarks.startup --train_data_pattern='$(DEMO_DATA)/train/*'

@@ -34,14 +34,24 @@ def set_up(tmp_path: Path, extras: str, *, driver_after: int) -> tuple[subproces
     return done, calls.read_text().splitlines()
 
 
-def test_setting_up_a_node_installs_the_lock_and_is_repeatable(tmp_path):
-    done, calls = set_up(tmp_path, "gcp", driver_after=99)
+@pytest.mark.parametrize(("extras", "installed"), [("gcp", "-e .[gcp]"), ("", "-e .")])
+def test_setting_up_a_node_installs_the_lock_and_is_repeatable(tmp_path, extras, installed):
+    done, calls = set_up(tmp_path, extras, driver_after=99)
     assert done.returncode == 0, done.stderr
-    assert len(calls) == 2 and all("-c constraints.txt" in call for call in calls) and calls[1].endswith("-e .[gcp]")
+    assert len(calls) == 2 and all("-c constraints.txt" in call for call in calls) and calls[1].endswith(installed)
     bashrc = (tmp_path / ".bashrc").read_text()
-    subprocess.run(["bash", str(SCRIPT)], env={**os.environ, "HOME": str(tmp_path), "CALLS": "/dev/null",
-                   "PATH": f"{tmp_path}/bin:/usr/bin:/bin"}, check=True, timeout=60)  # fmt: skip
+    again = {"HOME": str(tmp_path), "CALLS": os.devnull, "PATH": f"{tmp_path}/bin:/usr/bin:/bin"}
+    subprocess.run(["bash", str(SCRIPT)], env=again, check=True, timeout=60)
     assert (tmp_path / ".bashrc").read_text() == bashrc and "RAY_AUTH_MODE=token" in bashrc
+
+
+def test_setting_up_a_node_shuts_the_token_away(tmp_path):
+    token = tmp_path / ".ray" / "auth_token"
+    token.parent.mkdir()
+    token.write_text("secret")
+    token.chmod(0o644)
+    done, _ = set_up(tmp_path, "", driver_after=99)
+    assert done.returncode == 0 and stat.S_IMODE(token.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize(("driver_after", "code"), [(3, 0), (10**6, 1)])

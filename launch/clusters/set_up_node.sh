@@ -18,7 +18,10 @@ fi
 test -x ~/venv/bin/pip || python3.11 -m venv --clear ~/venv
 pip=(~/venv/bin/pip install --quiet --disable-pip-version-check -c constraints.txt)
 "${pip[@]}" setuptools wheel
-"${pip[@]}" --no-build-isolation -e ".[$extras]"
+"${pip[@]}" --no-build-isolation -e ".${extras:+[$extras]}"
+
+# As it came it may be readable by all: Ray writes it so.
+if [[ -e ~/.ray/auth_token ]]; then chmod 600 ~/.ray/auth_token; fi
 
 # For those who log in; the commands that start Ray say it themselves.
 grep -q RAY_AUTH_MODE ~/.bashrc 2>/dev/null ||

@@ -96,7 +96,7 @@ def command_environment(mark: str, extra: Mapping[str, str] | None = None) -> di
 def _processes_with(mark: str) -> list[str]:
     found = []
     for process in _marked(mark):
-        with contextlib.suppress(psutil.Error):  # it ended in this moment
+        with contextlib.suppress(psutil.Error):  # it may have ended since
             found.append(" ".join(process.cmdline())[:200])
     return found
 
