@@ -9,16 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cvd_cluster.supervision.event_log import EVENTS_FILE, EventKind
 from estimators import storage
 from estimators.checkpoints import Checkpoint, latest_checkpoint, read_metrics
 from estimators.exports import exported_steps
 from estimators.process_identity import ProcessIdentity
 from estimators.run_state import RunRecord, read_run_state
 from estimators.train_dir import read_experiment
-from estimators.train_dir_lock import Holder, read_holder
+from estimators.train_dir_holder import Holder, read_holder
 from estimators.training_progress import TrainingProgress, read_progress
 
-_EVENTS_FILE = "events.jsonl"
 KILLED = "KILLED"
 NOT_BEGUN = "NOT BEGUN"
 
@@ -107,7 +107,7 @@ def read_status(train_dir: str) -> RunStatus:
         max_steps=record.max_steps if record else None,
         examples_per_second=progress.examples_per_second if progress else None,
         generation=max((event["generation"] for event in events), default=0),
-        restarts=sum(event["event"] == "process_restarted" for event in events),
+        restarts=sum(event["event"] == EventKind.PROCESS_RESTARTED.value for event in events),
         roles=_roles(events),
         last_event=events[-1] if events else None,
         training=progress.metrics if progress else None,
@@ -152,14 +152,14 @@ def _sign_of_life(
 
 def _events_of_last_run(train_dir: str) -> list[dict[str, Any]]:
     """What happened since the run before the last one ended, oldest first."""
-    path = os.path.join(train_dir, _EVENTS_FILE)
+    path = os.path.join(train_dir, EVENTS_FILE)
     events: list[dict[str, Any]] = []
     if not storage.exists(path):
         return events
     for line in storage.read_text(path).splitlines():
         with contextlib.suppress(ValueError):  # cut off by a kill or a full disk
             event = json.loads(line)
-            if events and events[-1]["event"] == "run_ended":
+            if events and events[-1]["event"] == EventKind.RUN_ENDED.value:
                 events = []
             events.append(event)
     return events
@@ -174,13 +174,13 @@ def _roles(events: Sequence[Mapping[str, Any]]) -> tuple[RoleLine, ...]:
             continue
         name = f"{event['role']}-{event['index']}"
         last[name] = event
-        if event["event"] == "process_started":
+        if event["event"] == EventKind.PROCESS_STARTED.value:
             ends.pop(name, None)
-        elif event["event"] == "process_ended":
+        elif event["event"] == EventKind.PROCESS_ENDED.value:
             ends[name] = event["cause"] or "done"
-        elif event["event"] == "process_restarted":
+        elif event["event"] == EventKind.PROCESS_RESTARTED.value:
             restarts[name] = restarts.get(name, 0) + 1
-    over = bool(events) and events[-1]["event"] == "run_ended"
+    over = bool(events) and events[-1]["event"] == EventKind.RUN_ENDED.value
     return tuple(
         RoleLine(
             name,

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, replace
 
 from estimators import storage
 from estimators.process_identity import ProcessIdentity, this_process
-from estimators.train_dir_lock import read_holder, was_lost
+from estimators.train_dir_holder import read_holder
+from estimators.train_dir_lock import was_lost
 
 
 class RunState(enum.Enum):

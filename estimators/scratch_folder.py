@@ -1,6 +1,7 @@
-"""Temporary folders that do not pile up: what a killed process left is deleted when the next one makes its own.
+"""Temporary folders that do not pile up: what a killed process left is deleted when later ones make their own.
 
-Each names its process, in a file `owner.json`.
+Each names its process, in a file `owner.json`. A process may have children that outlive it for some seconds, to save a
+checkpoint; so a folder is marked as abandoned first, and deleted by a start that comes later.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 
 from estimators.process_identity import ProcessIdentity, this_process
 
 _PREFIX = "cvd-"
-_OWNER = "owner.json"
+_OWNER, _MARK = "owner.json", "abandoned"
+_GRACE_SECS = 60.0
 
 
 def make_scratch_folder(name: str, *, parent: str | None = None) -> str:
@@ -48,7 +51,15 @@ def _delete_abandoned(parent: str) -> None:
     with contextlib.suppress(OSError):
         for entry in os.scandir(parent):
             if entry.name.startswith(_PREFIX) and entry.is_dir(follow_symlinks=False) and _is_abandoned(entry.path):
-                shutil.rmtree(entry.path, ignore_errors=True)
+                _mark_or_delete(entry.path)
+
+
+def _mark_or_delete(folder: str) -> None:
+    mark = os.path.join(folder, _MARK)
+    if not os.path.exists(mark):
+        open(mark, "x").close()
+    elif time.time() - os.path.getmtime(mark) > _GRACE_SECS:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_abandoned(folder: str) -> bool:

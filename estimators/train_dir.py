@@ -26,7 +26,7 @@ from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
 from estimators.generation import GENERATION_FILE
 from estimators.torn_checkpoints import TORN_FOLDER, check_sound, set_torn_aside
-from estimators.train_dir_lock import LOCK_FILE, check_free
+from estimators.train_dir_holder import LOCK_FILE, check_free
 
 EXPERIMENT_FILE = "experiment.json"
 # What a run, or TensorFlow on its behalf, writes. Nothing else is ever deleted.

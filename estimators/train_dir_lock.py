@@ -18,17 +18,13 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
 
 from estimators import storage
-from estimators.errors import HarnessError, InfrastructureError, UserError
-from estimators.process_identity import ProcessIdentity, this_process
+from estimators.errors import HarnessError, InfrastructureError
+from estimators.process_identity import this_process
+from estimators.train_dir_holder import LOCK_FILE, SILENT_SECS, Holder, read_holder, refused, shows_life
 
-LOCK_FILE = "run_lock.json"
 _BEAT_SECS = 5.0
-# How long a run elsewhere may give no sign of life before another takes its place.
-_SILENT_SECS = 20.0
 # As long as two that take over the same lock can be apart.
 _SETTLE_SECS = 0.5
 # So many signs of life in a row cannot be written to a local disk before the folder is taken for lost.
@@ -39,61 +35,9 @@ _FAILED_BEATS = 3
 _lost_here: set[str] = set()
 
 
-@dataclass(frozen=True)
-class Holder:
-    """Who has a train_dir.
-
-    Attributes:
-      process: of the command.
-      since: seconds since the epoch.
-      token: of this lock alone.
-      beat: seconds since the epoch of the last sign of life, by the clock of its storage.
-    """
-
-    process: ProcessIdentity
-    since: float
-    token: str
-    beat: float
-
-    def __str__(self) -> str:
-        return f"{self.process}, since {datetime.fromtimestamp(self.since).astimezone():%Y-%m-%d %H:%M:%S %z}"
-
-    def lives(self) -> bool:
-        """Whether it goes on, as far as one look tells: of a process elsewhere the age of its last sign of life."""
-        gone = self.process.is_gone
-        return not gone if gone is not None else time.time() - self.beat < _SILENT_SECS
-
-
-def read_holder(train_dir: str) -> Holder | None:
-    """Who has `train_dir`, alive or not; None if nobody has."""
-    path = os.path.join(train_dir, LOCK_FILE)
-    if not storage.exists(path):
-        return None
-    try:
-        values = json.loads(storage.read_text(path))
-        beat = values["beat"] if storage.is_remote(path) else storage.modified_ns(path) / 1e9
-        return Holder(ProcessIdentity(**values["process"]), values["since"], values["token"], beat)
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError, KeyError):
-        # Half written, by a process that is at it or that was killed there.
-        return Holder(ProcessIdentity("an unknown host", "", 0, 0.0), 0.0, "", storage.modified_ns(path) / 1e9)
-
-
 def was_lost(train_dir: str) -> bool:
     """True if this process had `train_dir` and another run has it now, or nobody can reach it."""
     return train_dir in _lost_here
-
-
-def check_free(train_dir: str) -> None:
-    """Refuses a train_dir that a living process of this machine has; costs nothing and writes nothing.
-
-    Raises:
-      UserError: it has.
-    """
-    holder = read_holder(train_dir)
-    if holder is not None and holder.process.is_gone is False:
-        raise _refused(train_dir, holder)
 
 
 @contextlib.contextmanager
@@ -102,7 +46,7 @@ def locked(
     *,
     announce: Callable[[str], None] = print,
     beat_secs: float = _BEAT_SECS,
-    silent_secs: float = _SILENT_SECS,
+    silent_secs: float = SILENT_SECS,
 ) -> Iterator[None]:
     """Has `train_dir` for as long as the block runs; the folder is made if it is missing.
 
@@ -153,14 +97,14 @@ class _Lock:
         if storage.is_remote(self._path) or not self._made_first():
             other = read_holder(self._train_dir)
             if other is not None:
-                if _shows_life(self._train_dir, other, announce, silent_secs):
-                    raise _refused(self._train_dir, other)
+                if shows_life(self._train_dir, other, announce, silent_secs):
+                    raise refused(self._train_dir, other)
                 announce(f"the run that had --train_dir ({other}) is gone; this one takes its place")
             self._write()
             time.sleep(_SETTLE_SECS)
             winner = read_holder(self._train_dir)
             if winner is not None and winner.token != self._holder.token:
-                raise _refused(self._train_dir, winner)
+                raise refused(self._train_dir, winner)
         self._thread.start()
 
     def _made_first(self) -> bool:
@@ -217,32 +161,6 @@ class _Lock:
             if self._interrupts:
                 # As Ctrl-C does; `_thread.interrupt_main` would leave it asleep in a system call.
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-
-
-def _shows_life(train_dir: str, other: Holder, announce: Callable[[str], None], silent_secs: float) -> bool:
-    gone = other.process.is_gone
-    # A clock that differs by minutes is possible, one that differs by an hour is not.
-    if gone is not None or time.time() - other.beat > 3600:
-        return gone is False
-    announce(f"--train_dir belongs to {other}; looking {silent_secs:g} s for a sign of life")
-    until = time.monotonic() + silent_secs
-    while time.monotonic() < until:
-        time.sleep(min(0.5, silent_secs / 10))
-        now = read_holder(train_dir)
-        if now is None:
-            return False
-        if now != other:
-            return True
-    return False
-
-
-def _refused(train_dir: str, holder: Holder) -> UserError:
-    return UserError(
-        "Another run is at work on --train_dir",
-        asked=f"--train_dir={train_dir}",
-        found=f"{holder}",
-        change="--train_dir, or wait for that run, or end it",
-    )
 
 
 def _taken(train_dir: str, holder: Holder) -> InfrastructureError:

@@ -94,7 +94,7 @@ class _Run:
         from cvd_cluster.prediction.ray_errors import told_plainly
 
         settings = PredictorSettings(
-            model_dir=self._prepared.model_dir,
+            model_dir=self._prepared.model.model_dir,
             batch_size=self._options.batch_size,
             threads=plan.threads,
             max_image_pixels=self._options.max_image_pixels,

@@ -98,6 +98,7 @@ def _publish(
     announce: Callable[[str], None],
 ) -> PredictionResult:
     from cvd_cluster.prediction.bad_records import quarantine
+    from cvd_cluster.prediction.side_file import write_side_file
     from cvd_cluster.prediction.submission_merge import SubmissionMerge
     from cvd_cluster.prediction.submission_output import submission_output
 
@@ -112,9 +113,11 @@ def _publish(
         merged = merge.write(write, bad)
         if merged.order:
             announce(merged.order)
+    with write_errors_told(options.output, flag=options.output_flag.lstrip("-")):
+        write_side_file(options, prepared, parts, merged)
     return PredictionResult(
         output=options.output,
-        model_dir=prepared.model_dir,
+        model_dir=prepared.model.model_dir,
         rows=merged.rows,
         quarantined=merged.quarantined,
         defaulted=merged.defaulted,

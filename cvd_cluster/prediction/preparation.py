@@ -15,7 +15,9 @@ from cvd_cluster.ray_session import require_absolute_paths
 from estimators import storage
 from estimators.data_check import check_first_record, matching_files
 from estimators.errors import DataError, UserError
-from estimators.exports import check_export, newest_export
+from estimators.export_process import export_in_a_process
+from estimators.exports import check_export
+from estimators.model_choice import ChosenModel, best_model, model_at, newest_model
 from estimators.submission.sample_check import check_sample
 from estimators.submission.target import check_target
 
@@ -28,12 +30,12 @@ class Prepared:
     """What a run was found to consist of.
 
     Attributes:
-      model_dir: the SavedModel.
-      model_digest: of all its bytes.
+      model: what predicts; its SavedModel is there.
+      model_digest: of all bytes of the SavedModel.
       files: the input files in the order of the submission.
     """
 
-    model_dir: str
+    model: ChosenModel
     model_digest: str
     files: tuple[InputFile, ...]
 
@@ -49,7 +51,7 @@ class Prepared:
 
 
 def prepare(options: PredictionOptions, announce: Callable[[str], None], *, piece_bytes: int = PIECE_BYTES) -> Prepared:
-    """Finds the model and the files, and tries the first record of each.
+    """Finds the model and the files, tries the first record of each, and exports the model if that is not done yet.
 
     Args:
       options: what is asked for.
@@ -64,7 +66,7 @@ def prepare(options: PredictionOptions, announce: Callable[[str], None], *, piec
     require_absolute_paths({name: getattr(options, name) for name in paths})
     if options.sample_submission:
         check_sample(options.sample_submission)
-    model_dir = check_export(options.model_dir) if options.model_dir else newest_export(options.train_dir or "")
+    model = _chosen_model(options, announce)
     files = _input_files(options, piece_bytes)
     check_target(
         options.output,
@@ -72,7 +74,18 @@ def prepare(options: PredictionOptions, announce: Callable[[str], None], *, piec
         inputs=[file.path for file in files],
         folder=options.output_path is not None,
     )
-    return Prepared(model_dir, _digest_of(model_dir), files)
+    if model.checkpoint is not None:
+        announce(f"exporting step {model.step}, which is not exported yet, to {model.model_dir}")
+        export_in_a_process(options.train_dir or "", model.checkpoint)
+    return Prepared(model, _digest_of(model.model_dir), files)
+
+
+def _chosen_model(options: PredictionOptions, announce: Callable[[str], None]) -> ChosenModel:
+    if options.model_dir:
+        return model_at(check_export(options.model_dir))
+    if options.eval_best:
+        return best_model(options.train_dir or "", announce)
+    return newest_model(options.train_dir or "")
 
 
 def _input_files(options: PredictionOptions, piece_bytes: int) -> tuple[InputFile, ...]:

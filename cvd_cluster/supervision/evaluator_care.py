@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 
+from cvd_cluster.roles.role_status import RolePhase
 from cvd_cluster.supervision import restart_policy
 from cvd_cluster.supervision.event_log import EventKind, EventLog
 from cvd_cluster.supervision.generations import Generations
@@ -16,6 +18,8 @@ from cvd_cluster.supervision.snapshot import GroupSnapshot
 from cvd_cluster.supervision.transitions import event_of
 from cvd_cluster.supervision_options import SupervisionOptions
 from estimators.errors import HarnessError
+from estimators.experiment_options import ExperimentOptions
+from estimators.local_training import check_last_evaluated
 
 
 class EvaluatorCare:
@@ -25,9 +29,9 @@ class EvaluatorCare:
       group: the roles.
       room: their bundles.
       generations: knows the plan and the present generation.
+      options: of the run.
       supervision: its budget.
       events: told of all that is done.
-      log_folder: for messages.
     """
 
     def __init__(
@@ -35,12 +39,12 @@ class EvaluatorCare:
         group: RoleGroup,
         room: Room,
         generations: Generations,
+        options: ExperimentOptions,
         supervision: SupervisionOptions,
         events: EventLog,
-        log_folder: str,
     ) -> None:
         self._group, self._room, self._generations = group, room, generations
-        self._supervision, self._events, self._log_folder = supervision, events, log_folder
+        self._options, self._supervision, self._events = options, supervision, events
         self._begun = False
         self.given_up: HarnessError | None = None
         """Why it is not started any more."""
@@ -64,7 +68,11 @@ class EvaluatorCare:
             if task.role != "evaluator" or self.given_up is not None:
                 continue
             decision = restart_policy.decide_on_evaluator(
-                self._supervision, history, status, stalls=stalls if self._begun else (), log_folder=self._log_folder
+                self._supervision,
+                history,
+                status,
+                stalls=stalls if self._begun else (),
+                log_folder=os.path.join(self._options.train_dir, "logs"),
             )
             if decision.action is Action.FAIL:
                 self.given_up = decision.error
@@ -81,3 +89,21 @@ class EvaluatorCare:
                 if decision.charged:
                     history = dataclasses.replace(history, evaluator_restarts=history.evaluator_restarts + 1)
         return history
+
+    def has_ended(self, snapshot: GroupSnapshot) -> bool:
+        """True if it evaluates nothing more, or if there is none."""
+        evaluators = snapshot.of_role("evaluator")
+        return self.given_up is not None or all(one.phase is RolePhase.DONE for one in evaluators)
+
+    def check_ended_well(self, snapshot: GroupSnapshot) -> None:
+        """To be called after training, when nothing more is waited for.
+
+        Raises:
+          HarnessError: it was given up, or the last checkpoint is not evaluated.
+        """
+        if self.given_up is not None:
+            raise self.given_up
+        for evaluator in snapshot.of_role("evaluator"):
+            done = evaluator.phase is RolePhase.DONE
+            how = "the evaluator ended by itself" if done else "it was ended after --final_evaluation_timeout_secs"
+            check_last_evaluated(self._options, how)

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 
 from cvd_cluster.errors import RoleLostError
-from cvd_cluster.roles.role_status import RolePhase
 from cvd_cluster.supervision import restart_policy, verdict
 from cvd_cluster.supervision.evaluator_care import EvaluatorCare
 from cvd_cluster.supervision.event_log import EventKind, EventLog
@@ -16,12 +15,12 @@ from cvd_cluster.supervision.generations import Generations
 from cvd_cluster.supervision.restart_policy import Action, Decision, RunHistory
 from cvd_cluster.supervision.role_group import RoleGroup
 from cvd_cluster.supervision.room import Room
-from cvd_cluster.supervision.run_progress import RunProgress, Stall
 from cvd_cluster.supervision.snapshot import GroupSnapshot
-from cvd_cluster.supervision.transitions import event_of, transitions
+from cvd_cluster.supervision.transitions import event_of
+from cvd_cluster.supervision.watch import Watch
 from cvd_cluster.supervision_options import SupervisionOptions
 from estimators.experiment_options import ExperimentOptions
-from estimators.local_training import check_last_evaluated, newest_checkpoint
+from estimators.local_training import newest_checkpoint
 from estimators.run_state import RunState, write_run_state
 from estimators.stop_signals import StopSignals
 from estimators.train_dir_lock import was_lost
@@ -68,7 +67,7 @@ class Supervisor:
     ) -> None:
         self._group, self._options, self._supervision = group, options, supervision
         self._clock = clock
-        self._started, self._signals, self._announce, self._sleep = started, signals, announce, sleep
+        self._started, self._signals, self._sleep = started, signals, sleep
         self._logs = os.path.join(options.train_dir, "logs")
         self._events = EventLog(options.train_dir, announce=announce)
         self._generations = Generations(
@@ -81,10 +80,9 @@ class Supervisor:
             events=self._events,
             pause=self._pause,
         )
-        self._evaluator = EvaluatorCare(group, room, self._generations, supervision, self._events, self._logs)
-        self._progress, self._history = RunProgress(), RunHistory()
-        self._before: GroupSnapshot | None = None
-        self._stalls: list[Stall] = []
+        self._evaluator = EvaluatorCare(group, room, self._generations, options, supervision, self._events)
+        self._watch = Watch(group, self._events, announce, supervision.hang_timeout_secs)
+        self._history = RunHistory()
         self._trouble_since: float | None = None
         self._disturbed_at = float("-inf")
 
@@ -113,11 +111,10 @@ class Supervisor:
         snapshot = self._until(
             lambda snapshot: self._workers_ended(snapshot) or self._clock() - begun > _LAST_STEP_SECS
         )
-        names = [status.name for status in snapshot.of_role("chief", "worker")]
-        self._announce("steps made: " + "; ".join(map(self._steps_of, names)))
+        self._watch.tell_steps(snapshot, started=self._started)
         patience = self._supervision.final_evaluation_timeout_secs
-        snapshot = self._until(lambda snapshot: self._evaluation_ended(snapshot) or self._clock() - begun > patience)
-        self._check_evaluation(snapshot)
+        snapshot = self._until(lambda snapshot: self._evaluator.has_ended(snapshot) or self._clock() - begun > patience)
+        self._evaluator.check_ended_well(snapshot)
 
     def _until(self, reached: Callable[[GroupSnapshot], bool]) -> GroupSnapshot:
         while True:
@@ -129,21 +126,12 @@ class Supervisor:
             self._sleep(_POLL_SECS)
 
     def _look(self) -> GroupSnapshot:
-        """Polls, reports what is new, and looks after the evaluator."""
-        snapshot = self._group.poll()
-        self._progress.update(snapshot)
-        self._stalls = self._progress.stalls(snapshot, self._supervision.hang_timeout_secs)
-        for task, status in snapshot.statuses.items():
-            prefix = "" if task.role == "chief" else f"[{task.name}] "
-            for line in status.lines:
-                self._announce(prefix + line)
-        for event in transitions(self._before, snapshot):
-            self._events.record(event)
-        self._before = snapshot
+        """A snapshot; and looks after the evaluator."""
+        snapshot = self._watch.look()
         if self._evaluator.begin_when_due(snapshot, training_is_over=verdict.training_is_over(snapshot)):
             for evaluator in snapshot.of_role("evaluator"):
-                self._progress.begin_clock(evaluator.name, snapshot.time)
-        self._history = self._evaluator.look_after(snapshot, self._history, self._stalls)
+                self._watch.progress.begin_clock(evaluator.name, snapshot.time)
+        self._history = self._evaluator.look_after(snapshot, self._history, self._watch.stalls)
         return snapshot
 
     def _pause(self) -> GroupSnapshot:
@@ -166,7 +154,7 @@ class Supervisor:
             snapshot,
             trouble_secs=snapshot.time - (self._trouble_since or snapshot.time),
             disturbed=snapshot.time - self._disturbed_at < restart_policy.DISTURBED_SECS,
-            stalls=self._stalls,
+            stalls=self._watch.stalls,
             log_folder=self._logs,
         )
         self._obey(decision, snapshot)
@@ -174,17 +162,19 @@ class Supervisor:
 
     def _obey(self, decision: Decision, snapshot: GroupSnapshot) -> None:
         if decision.hung:
-            self._tell_hang(decision, snapshot)
+            self._watch.tell_hang(decision.roles, snapshot)
         if decision.action is Action.FAIL:
             assert decision.error is not None
             raise decision.error
         if decision.action is Action.GO_ON:
             return
-        self._disturbed_at, self._trouble_since = snapshot.time, None
+        self._trouble_since = None
         if decision.action is Action.NEW_GENERATION:
             self._history = dataclasses.replace(self._history, generations=self._history.generations + decision.charged)
+            self._disturbed_at = float("-inf")  # none of those that were there goes on
             self._begin_generation(decision.cause)
             return
+        self._disturbed_at = snapshot.time
         for task, status in snapshot.statuses.items():
             if status.name in decision.roles:
                 cause = verdict.how_it_ended(status)
@@ -208,14 +198,6 @@ class Supervisor:
                 cause = verdict.first_line(str(error))
                 self._history = dataclasses.replace(self._history, generations=self._history.generations + 1)
 
-    def _tell_hang(self, decision: Decision, snapshot: GroupSnapshot) -> None:
-        told = {stall.name: stall.cause for stall in self._stalls}
-        for status in snapshot.statuses.values():
-            if status.name in decision.roles:
-                self._events.record(event_of(EventKind.HANG, status, snapshot.time, told.get(status.name, "")))
-        for task, line in self._group.dump_stacks().items():
-            self._events.record(event_of(EventKind.STACKS, snapshot.statuses[task], snapshot.time, line))
-
     def _stop(self, snapshot: GroupSnapshot) -> None:
         """Has a checkpoint saved, and ends the run.
 
@@ -234,23 +216,5 @@ class Supervisor:
                 self._sleep(_POLL_SECS)
         raise self._signals.error(newest_checkpoint(self._options))
 
-    def _steps_of(self, name: str) -> str:
-        first = self._progress.first_step_time(name)
-        after = f", the first {first - self._started:.1f} s after the command began" if first is not None else ""
-        return f"{name} {self._progress.total_steps(name)}{after}"
-
     def _workers_ended(self, snapshot: GroupSnapshot) -> bool:
         return all(status.phase.is_terminal for status in snapshot.of_role("chief", "worker"))
-
-    def _evaluation_ended(self, snapshot: GroupSnapshot) -> bool:
-        evaluators = snapshot.of_role("evaluator")
-        return self._evaluator.given_up is not None or all(one.phase is RolePhase.DONE for one in evaluators)
-
-    def _check_evaluation(self, snapshot: GroupSnapshot) -> None:
-        if self._evaluator.given_up is not None:
-            raise self._evaluator.given_up
-        for evaluator in snapshot.of_role("evaluator"):
-            how = "it was ended after --final_evaluation_timeout_secs"
-            if evaluator.phase is RolePhase.DONE:
-                how = "the evaluator ended by itself"
-            check_last_evaluated(self._options, how)

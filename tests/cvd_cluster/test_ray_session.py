@@ -188,13 +188,16 @@ def test_a_run_that_is_terminated_while_its_ray_starts_ends_all_of_it_with_the_s
     assert _folders_of(process.pid) == []
 
 
-def test_what_a_killed_run_left_goes_with_the_next_one():
+def test_what_a_killed_run_left_goes_with_a_later_one():
     process, mark = _start("import time; time.sleep(60)")
     assert process.stdout is not None and process.stdout.readline().startswith("True ")
     left = _folders_of(process.pid)
     process.kill()
     process.communicate()
     assert Finished(0, "", mark).left_behind(30) == [] and left
+    for folder in left:
+        Path(folder, "abandoned").touch()
+        os.utime(f"{folder}/abandoned", (0, 0))
     assert _run().code == 0
     assert not any(os.path.exists(folder) for folder in left)
 

@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def test_a_folder_is_there_for_the_block_and_for_this_user_alone() -> None:
     assert not os.path.exists(folder)
 
 
-def test_what_a_killed_process_left_goes_with_the_next_start_and_nothing_else(tmp_path: Path) -> None:
+def test_what_a_killed_process_left_goes_with_a_later_start_and_nothing_else(tmp_path: Path) -> None:
     for name in ("cvd-notes", "thesis"):
         (tmp_path / name).mkdir()
     mine = make_scratch_folder("mine", parent=str(tmp_path))
@@ -46,6 +47,11 @@ def test_what_a_killed_process_left_goes_with_the_next_start_and_nothing_else(tm
     assert os.path.isdir(theirs), "its process lives"
     other.kill()
     other.communicate()
-    third = make_scratch_folder("mine", parent=str(tmp_path))
-    left = {str(path) for path in tmp_path.iterdir()}
-    assert left == {mine, second, third, f"{tmp_path}/cvd-notes", f"{tmp_path}/thesis"}
+    for _ in range(2):
+        third = make_scratch_folder("mine", parent=str(tmp_path))
+        assert os.path.isdir(theirs), "its children may still be at work"
+    os.utime(f"{theirs}/abandoned", (time.time() - 120, time.time() - 120))
+    fourth = make_scratch_folder("mine", parent=str(tmp_path))
+    left = {str(path) for path in tmp_path.iterdir() if (path / "owner.json").exists()}
+    assert left >= {mine, second, third, fourth} and theirs not in left
+    assert (tmp_path / "cvd-notes").is_dir() and (tmp_path / "thesis").is_dir()

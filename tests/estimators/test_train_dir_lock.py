@@ -20,7 +20,8 @@ import pytest
 from estimators import storage
 from estimators.errors import HarnessError, InfrastructureError, UserError
 from estimators.run_state import RunState, read_run_state, write_run_state
-from estimators.train_dir_lock import LOCK_FILE, check_free, locked, read_holder
+from estimators.train_dir_holder import LOCK_FILE, check_free, read_holder
+from estimators.train_dir_lock import locked
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """

@@ -94,7 +94,11 @@ def command_environment(mark: str, extra: Mapping[str, str] | None = None) -> di
 
 
 def _processes_with(mark: str) -> list[str]:
-    return [" ".join(process.cmdline())[:200] for process in _marked(mark)]
+    found = []
+    for process in _marked(mark):
+        with contextlib.suppress(psutil.Error):  # it may have ended since
+            found.append(" ".join(process.cmdline())[:200])
+    return found
 
 
 def end_processes_with(mark: str) -> None:

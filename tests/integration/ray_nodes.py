@@ -51,7 +51,7 @@ class RayNodes:
         return str(self._read()["host"])
 
     def announce_preemption(self, host: str) -> None:
-        """Tells Ray that a node will be taken away in a minute."""
+        """Tells Ray that a node will be taken away in a moment."""
         self._tell(f"preempt {host}")
         assert self._read()["host"] == host
 
@@ -119,7 +119,7 @@ def main() -> None:
         # 2 is DRAIN_NODE_REASON_PREEMPTION of Ray's autoscaler.proto.
         raylet_module: Any = _raylet
         client = raylet_module.GcsClient(address=cluster.address)
-        accepted, why = client.drain_node(nodes[host].node_id, 2, "taken away", int((time.time() + 60) * 1000))
+        accepted, why = client.drain_node(nodes[host].node_id, 2, "taken away", int((time.time() + 3) * 1000))
         assert accepted, why
         tell(host)
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from cvd_cluster.prediction.input_files import look_at
@@ -16,7 +21,7 @@ from estimators.tfrecord_framing import read_records
 from tests.estimators.drawn_records import flip, offset_of, picture
 from tests.integration.commands import run_command
 from tests.integration.prediction_runs import OLD, Runs
-from tests.integration.shards import write_shard
+from tests.integration.shards import good_records, write_shard
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +187,67 @@ def test_json_lines_become_the_same_csv(runs: Runs, tmp_path: Path) -> None:
     )
     assert done.code == 0 and done.lines == [f"wrote 46 rows to {tmp_path}/converted.csv, from 5 files"], done.output
     assert (tmp_path / "converted.csv").read_bytes() == runs.output.read_bytes()
+
+
+def test_one_prediction_has_many_forms_and_a_side_file(runs: Runs, tmp_path: Path) -> None:
+    paths = [
+        write_shard(tmp_path / "in" / f"{index}", _records(range(index * 20, index * 20 + 15))) for index in (0, 1)
+    ]
+    pattern = f"{tmp_path}/in/*"
+    runs.predict(pattern, output_format="probability")
+    probability = dict(line.split(",") for line in runs.output.read_text().splitlines()[1:])
+    runs.predict(pattern, output_format="top_k", top_k=1)
+    likeliest = dict(line.split(",") for line in runs.output.read_text().splitlines()[1:])
+    runs.predict(pattern, output_file=f"{runs.folder}/out.jsonl")
+    lines = [json.loads(line) for line in (runs.folder / "out.jsonl").read_text().splitlines()]
+    runs.predict(pattern, output_file=f"{runs.folder}/out.parquet")
+    table = pq.read_table(runs.folder / "out.parquet").to_pylist()
+
+    assert [row["image_id"] for row in lines] == [f"{i}.jpg" for i in [*range(15), *range(20, 35)]] == list(probability)
+    assert [row["image_id"] for row in table] == list(probability)
+    for row, same in zip(lines, table, strict=True):
+        of_class = dict(zip(row["class_indexes"], row["predictions"], strict=True))
+        assert of_class[1] == float(probability[row["image_id"]]) and row["class_indexes"] == same["class_indexes"]
+        assert [np.float32(one) for one in row["predictions"]] == same["predictions"]
+        assert likeliest[row["image_id"]] == f"{row['class_indexes'][0]}:{row['predictions'][0]}"
+
+    side = json.loads((runs.folder / "out.jsonl.json").read_text())
+    assert (side["rows"], side["quarantined"], side["defaulted"], side["quarantine"]) == (30, 0, 0, None)
+    assert side["sha256"] == hashlib.sha256((runs.folder / "out.jsonl").read_bytes()).hexdigest()
+    assert side["model"]["step"] == 7 and side["model"]["model_dir"] == str(runs.model_dir)
+    assert side["input"] == [{"path": str(path), "bytes": path.stat().st_size, "rows": 15} for path in paths]
+    assert side["versions"]["tensorflow"] == "2.15.1" and side["options"]["batch_size"] == 128
+
+
+def test_a_checkpoint_that_is_newer_than_all_exports_is_exported_first(tmp_path: Path) -> None:
+    write_shard(tmp_path / "train", good_records(40))
+    write_shard(tmp_path / "in", _records(range(5)))
+    run = tmp_path / "run"
+    trained = run_command(
+        "launch.train",
+        f"--train_data_pattern={tmp_path}/train",
+        f"--eval_data_pattern={tmp_path}/train",
+        f"--train_dir={run}",
+        "--model=LogisticModel",
+        "--max_steps=20",
+        "--save_checkpoints_steps=10",
+        "--batch_size=8",
+        "--image_size=16",
+    )
+    assert trained.code == 0, trained.output
+    shutil.rmtree(run / "export")
+    flags = [f"--train_dir={run}", f"--input_data_pattern={tmp_path}/in", f"--output_file={tmp_path}/out.csv"]
+    done = run_command("launch.inference", *flags)
+    assert done.code == 0 and "exporting step 20, which is not exported yet" in done.output, done.output
+    side = json.loads((tmp_path / "out.csv.json").read_text())
+    assert side["model"]["step"] == 20 and side["model"]["eval_metrics"]["global_step"] == 20
+
+    rows = [json.loads(line) for line in (run / "eval" / "metrics.jsonl").read_text().splitlines()]
+    better = [{**row, "Hit@1": 1.0 if row["global_step"] == 10 else 0.5} for row in rows]
+    (run / "eval" / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in better))
+    done = run_command("launch.inference", *flags, "--eval_best")
+    assert done.code == 0 and "exporting step 10" in done.output, done.output
+    assert json.loads((tmp_path / "out.csv.json").read_text())["model"]["eval_metrics"]["Hit@1"] == 1.0
 
 
 def test_json_lines_of_an_unusable_input_replace_nothing(runs: Runs, tmp_path: Path) -> None:

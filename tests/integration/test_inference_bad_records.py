@@ -8,18 +8,21 @@ import gzip
 import io
 import os
 import struct
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
 from PIL import Image
 
 from cvd_cluster.ray_session import ray_session
 from estimators.errors import DataError, UserError
 from estimators.record_schema import serialize_example
 from estimators.tfrecord_framing import framed
+from tests.cvd_cluster.prediction.mutations import Change, changes_of, mutated
 from tests.estimators.drawn_records import encoded, offset_of, picture
 from tests.integration.prediction_runs import Runs
 
@@ -195,6 +198,31 @@ def test_odd_pictures_and_ids_are_as_good_as_others(quarantined: Outcome) -> Non
     found = {row[0]: row[1] for row in quarantined.rows}
     expected = dict.fromkeys(ODD, "1") | {"progressive": "0"}  # which is black
     assert {name: found[name] for name in ODD} == expected
+
+
+@settings(
+    max_examples=10, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(changes_of(6000))
+def test_runs_over_damaged_files_end_with_counts_that_add_up(model_dir: Path, changes: list[Change]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "in"
+        path.write_bytes(mutated(_whole("fuzz"), changes))
+        runs = Runs(model_dir, Path(name))
+        try:
+            result = runs.predict(str(path), piece_bytes=1500, on_bad_record="quarantine", max_worker_count=1)
+        except DataError as error:
+            if error.summary not in (
+                "Two records have the same id",
+                "The files of --input_data_pattern hold no record",
+            ):
+                raise
+            return
+        rows = runs.output.read_text().splitlines()[1:]
+        listed = Path(f"{runs.output}.quarantine.csv")
+        quarantined = list(csv.DictReader(io.StringIO(listed.read_text()))) if listed.exists() else []
+    assert (len(rows), len(quarantined)) == (result.rows, result.quarantined)
+    assert set(rows) <= {f"fuzz-{i},{i % 2}" for i in range(2 * GOOD)}
 
 
 @pytest.fixture

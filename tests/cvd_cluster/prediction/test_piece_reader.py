@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from estimators.tfrecord_framing import framed, masked_crc, read_records
+from tests.cvd_cluster.prediction.mutations import changes_of, mutated
 from tests.cvd_cluster.prediction.piecewise import read_in_pieces
 from tests.estimators.drawn_records import cut, flip, offset_of, write_file
 
@@ -118,38 +119,12 @@ def test_a_packed_file_of_a_damaged_one_is_searched_too(tmp_path):
 
 
 WHOLE = b"".join(map(framed, RECORDS))
-_PLACES = st.integers(0, len(WHOLE))
-_CHANGES = st.one_of(
-    st.tuples(st.just("flip"), _PLACES, st.integers(1, 255)),
-    st.tuples(st.just("cut out"), _PLACES, st.integers(1, 400)),
-    st.tuples(st.just("put in"), _PLACES, st.integers(1, 400)),
-    st.tuples(st.just("double"), _PLACES, st.integers(1, 400)),
-    st.tuples(st.just("end"), _PLACES, st.just(0)),
-)
-
-
-def mutated(changes: list[tuple[str, int, int]]) -> bytes:
-    """A file of records, damaged in ways that disks, networks and people know."""
-    data = bytearray(WHOLE)
-    for kind, place, amount in changes:
-        place = min(place, len(data))
-        if kind == "flip":
-            data[place : place + 1] = bytes(one ^ amount for one in data[place : place + 1])
-        elif kind == "cut out":
-            del data[place : place + amount]
-        elif kind == "put in":
-            data[place:place] = random.Random(amount).randbytes(amount)
-        elif kind == "double":
-            data[place:place] = data[place : place + amount]
-        else:
-            del data[place:]
-    return bytes(data)
 
 
 @settings(max_examples=600, deadline=None)
-@given(st.lists(_CHANGES, min_size=1, max_size=4), st.integers(20, 2000))
+@given(changes_of(len(WHOLE)), st.integers(20, 2000))
 def test_of_any_damaged_file_every_byte_is_in_one_record_or_one_damage_whatever_the_pieces(changes, size):
-    data = mutated(changes)
+    data = mutated(WHOLE, changes)
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "shard")
         Path(path).write_bytes(data)

@@ -1,0 +1,78 @@
+"""`<output>.json`: what an output was made of, so that nobody has to remember."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+from typing import Any
+
+from cvd_cluster.prediction.bad_records import quarantine_path
+from cvd_cluster.prediction.finished_parts import FinishedParts
+from cvd_cluster.prediction.prediction_options import PredictionOptions
+from cvd_cluster.prediction.preparation import Prepared, tensorflow_version
+from cvd_cluster.prediction.submission_merge import Merged
+from estimators import storage
+
+_READ_AT_ONCE = 1 << 20
+_LIBRARIES = ("ray", "pyarrow", "numpy", "distributed-estimator-cluster")
+
+
+def side_file_path(output: str) -> str:
+    """Where it lies."""
+    return output.rstrip("/") + ".json"
+
+
+def write_side_file(options: PredictionOptions, prepared: Prepared, parts: FinishedParts, merged: Merged) -> None:
+    """Writes what is to be known of an output that was published. Equal outputs of equal input have equal ones."""
+    model = prepared.model
+    content = {
+        "output": options.output,
+        "rows": merged.rows,
+        "quarantined": merged.quarantined,
+        "quarantine": quarantine_path(options.output) if merged.quarantined else None,
+        "defaulted": merged.defaulted,
+        "sha256": _digests(options.output),
+        "model": {
+            "model_dir": model.model_dir,
+            "step": model.step,
+            "digest": prepared.model_digest,
+            "eval_metrics": model.metrics,
+        },
+        "input": [
+            {"path": file.path, "bytes": file.size, "rows": sum(part.rows + part.lost for part in of_file.values())}
+            for file, of_file in zip(prepared.files, parts.of_file, strict=True)
+        ],
+        "options": options.to_json(),
+        "versions": {
+            "python": platform.python_version(),
+            "tensorflow": tensorflow_version(),
+            **{name: _version(name) for name in _LIBRARIES},
+        },
+    }
+    storage.write_text(side_file_path(options.output), json.dumps(content, indent=2) + "\n")
+
+
+def _digests(output: str) -> Any:
+    """Of a file its sha256; of a folder that of each file of results."""
+    if not storage.is_dir(output):
+        return _sha256(output)
+    names = [name for name in storage.list_dir(output) if name.startswith("prediction.results-")]
+    return {name: _sha256(os.path.join(output, name)) for name in names}
+
+
+def _sha256(path: str) -> str:
+    digest = hashlib.sha256()
+    with storage.open_binary(path) as file:
+        while part := file.read(_READ_AT_ONCE):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
