@@ -11,7 +11,7 @@ import ray.data
 from ray.data import DataContext, ExecutionResources
 
 from cvd_cluster.prediction.input_files import PIECE_BYTES, InputFile
-from cvd_cluster.prediction.lean_ray_data import without_helper_actors
+from cvd_cluster.prediction.lean_ray_data import RestAfterEachStep, without_helper_actors
 from cvd_cluster.prediction.reading_plan import ReadingTask
 from cvd_cluster.prediction.record_source import RecordSource
 
@@ -63,6 +63,7 @@ def _quiet_ray_data(cpus: float) -> Iterator[None]:
     context = DataContext.get_current().copy()
     context.target_max_block_size = PIECE_BYTES
     context.enable_progress_bars = False
+    context.custom_execution_callback_classes = [*context.custom_execution_callback_classes, RestAfterEachStep]
     context.execution_options.resource_limits = ExecutionResources.for_limits(cpu=cpus)
     logger = logging.getLogger("ray.data")
     handlers, level = list(logger.handlers), logger.level
