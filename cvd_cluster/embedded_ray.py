@@ -161,22 +161,38 @@ def _end_ray(this: psutil.Process, others: set[psutil.Process]) -> None:
     """Ends Ray and all processes below it; `others` are the children of `this` that are not Ray's."""
     import ray
 
-    # Of a Ray whose start was cut off nobody tells the processes to end.
-    patience = _END_SECONDS if ray.is_initialized() else 0.0
     roots = [child for child in this.children() if child not in others]
+    if not ray.is_initialized():
+        # Its start was cut off: nobody tells the processes to end, and one may be starting the next.
+        _kill([process for root in roots for process in _halted(root)])
+        ray.shutdown()
+        return
     family = roots + [process for root in roots for process in _descendants(root)]
     try:
         ray.shutdown()
     finally:
-        _, alive = psutil.wait_procs(family, timeout=patience)
-        for process in alive:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        psutil.wait_procs(alive, timeout=_END_SECONDS)
+        _, alive = psutil.wait_procs(family, timeout=_END_SECONDS)
+        _kill(alive)
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=_END_SECONDS)
 
 
 def _descendants(process: psutil.Process) -> list[psutil.Process]:
     try:
         return list(process.children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _halted(process: psutil.Process) -> list[psutil.Process]:
+    """A process and all below it, each stopped before its children are listed."""
+    try:
+        process.suspend()
+        return [process] + [below for child in process.children() for below in _halted(child)]
     except psutil.NoSuchProcess:
         return []

@@ -29,6 +29,7 @@ from estimators.run_state import RunState, write_run_state
 from estimators.skipped_records import SkippedRecords
 from estimators.storage_trouble import storage_trouble_told
 from estimators.tensorflow_compat import reason_of, shorten_readiness_poll
+from estimators.torn_checkpoints import ensure_named
 from estimators.training_plan import Role, TrainingPlan
 from estimators.worker_shards import shard_for_worker
 
@@ -81,6 +82,8 @@ class Experiment:
                 self.reporter.line(f"nothing to train: step {latest.step} of {self.plan.max_steps} is reached already")
                 self._after_checkpoint(latest.step, ended=True)
             return
+        if latest is not None and self.is_chief:
+            ensure_named(self.options.train_dir, latest)
         skipped = SkippedRecords(self.reporter.line)
         try:
             estimator = self._estimator()

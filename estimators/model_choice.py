@@ -14,7 +14,7 @@ from estimators.checkpoints import Checkpoint, list_checkpoints, read_metrics
 from estimators.errors import UserError
 from estimators.exports import export_dir, exported_steps, newest_export
 
-_HIT_AT_ONE = "Hit@1"
+_HIT_AT_ONE = "hit_at_1"  # as EvaluationResult.to_json names it
 _STEP_FOLDER = re.compile(r"step_(\d+)")
 
 

@@ -99,14 +99,31 @@ def set_torn_aside(train_dir: str, *, announce: Callable[[str], None] = print) -
     _name_newest(train_dir, found.newest)
 
 
+def ensure_named(train_dir: str, newest: Checkpoint) -> None:
+    """Has TensorFlow restore `newest` if what it would restore is not there; to be called by a chief before it begins.
+
+    A chief that outlived its run for a moment may have named a checkpoint that was set aside meanwhile; then TensorFlow
+    would begin at step 0 without a word.
+    """
+    named = _named(train_dir)
+    if named is None or not storage.exists(os.path.join(train_dir, f"{named}.index")):
+        _name_newest(train_dir, newest)
+
+
+def _named(train_dir: str) -> str | None:
+    """The name of the checkpoint that TensorFlow would restore."""
+    path = os.path.join(train_dir, _STATE_FILE)
+    if not storage.exists(path):
+        return None
+    match = re.search(r'^model_checkpoint_path: "(.*)"', storage.read_text(path), re.M)
+    return match[1].rpartition("/")[2] if match else None
+
+
 def _name_newest(train_dir: str, newest: Checkpoint | None) -> None:
     path = os.path.join(train_dir, _STATE_FILE)
     if newest is None:
         storage.delete(path)
         return
     name = os.path.basename(newest.prefix)
-    named = (
-        re.search(r'^model_checkpoint_path: "(.*)"', storage.read_text(path), re.M) if storage.exists(path) else None
-    )
-    if named is None or named[1].rpartition("/")[2] != name:
+    if _named(train_dir) != name:
         storage.write_text(path, f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n')

@@ -6,6 +6,8 @@ import dataclasses
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cvd_cluster.errors import RoleError, RoleLostError
 from cvd_cluster.roles.role_status import ActorLoss, RolePhase, RoleStatus
@@ -174,3 +176,43 @@ def test_a_decision_is_a_value() -> None:
     assert decision({PS: KILLED}) == decision({PS: KILLED})
     with pytest.raises(dataclasses.FrozenInstanceError):
         decision({}).cause = "other"  # type: ignore[misc]
+
+
+KINDS = st.sampled_from([{}, KILLED, NODE_GONE, PREEMPTED, OWN_ERROR, ECHO, OF_TENSORFLOW, {"phase": RolePhase.DONE}])
+
+
+@given(
+    strategy=st.sampled_from(STRATEGIES),
+    changed=st.fixed_dictionaries({CHIEF: KINDS, WORKER: KINDS, PS: KINDS}),
+    spent=st.integers(0, 4),
+    budget=st.integers(0, 4),
+    trouble_secs=st.floats(0, 10),
+    disturbed=st.booleans(),
+)
+def test_whatever_happens_at_once_the_rules_hold(
+    strategy: Strategy,
+    changed: dict[Task, dict[str, Any]],
+    spent: int,
+    budget: int,
+    trouble_secs: float,
+    disturbed: bool,
+) -> None:
+    made = decision(
+        changed,
+        strategy,
+        options={"max_process_restarts": budget, "max_generations": budget},
+        history={"process_restarts": spent, "generations": spent},
+        trouble_secs=trouble_secs,
+        disturbed=disturbed,
+    )
+    kinds = list(changed.values())
+    assert (made.error is not None) == (made.action is Action.FAIL)
+    if OWN_ERROR in kinds:
+        assert made.action is Action.FAIL and made.error is not None and made.error.exit_code == 2
+    elif not any(kind in kinds for kind in (KILLED, NODE_GONE, PREEMPTED, ECHO, OF_TENSORFLOW)):
+        assert made.action is Action.GO_ON
+    if made.action is Action.RESTART:
+        assert strategy == ASYNCHRONOUS and spent + len(made.roles) <= budget
+        assert NODE_GONE not in kinds and PREEMPTED not in kinds, "their addresses are gone"
+    if made.action is Action.NEW_GENERATION and made.charged:
+        assert spent < budget

@@ -21,7 +21,7 @@ def _run(folder: Path, *, kept: list[int], exported: list[int], rates: Mapping[i
         write_checkpoint(folder, step)
     if rates is not None:
         (folder / "eval").mkdir()
-        lines = [json.dumps({"global_step": step, "Hit@1": rate}) for step, rate in rates.items()]
+        lines = [json.dumps({"global_step": step, "hit_at_1": rate}) for step, rate in rates.items()]
         (folder / "eval" / "metrics.jsonl").write_text("\n".join(lines) + "\n")
     return str(folder)
 
@@ -40,7 +40,7 @@ def test_the_newest_checkpoint_is_taken_and_exported_if_no_export_is_as_new(tmp_
     model = newest_model(_run(tmp_path, kept=kept, exported=exported, rates={step: 0.75}))
     assert (model.step, model.model_dir) == (step, str(tmp_path / "export" / f"step_{step}"))
     assert (model.checkpoint is not None) is to_export
-    assert model.metrics == {"global_step": step, "Hit@1": 0.75}
+    assert model.metrics == {"global_step": step, "hit_at_1": 0.75}
 
 
 def test_a_torn_checkpoint_is_passed_over(tmp_path):
@@ -84,4 +84,4 @@ def test_of_a_folder_elsewhere_nothing_is_known(tmp_path):
     assert model_at("/somewhere/model").step is None
     folder = _run(tmp_path, kept=[], exported=[5], rates={5: 0.75})
     model = model_at(f"{folder}/export/step_5/")
-    assert model.step == 5 and model.metrics == {"global_step": 5, "Hit@1": 0.75}
+    assert model.step == 5 and model.metrics == {"global_step": 5, "hit_at_1": 0.75}

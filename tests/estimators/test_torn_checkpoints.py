@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from estimators.checkpoints import latest_checkpoint
 from estimators.errors import UserError
-from estimators.torn_checkpoints import check_sound, look, set_torn_aside
+from estimators.torn_checkpoints import check_sound, ensure_named, look, set_torn_aside
 from tests.estimators.made_checkpoints import DATA, name_newest, write_checkpoint
 
 
@@ -86,6 +87,17 @@ def test_the_newest_sound_one_is_named_whatever_was_named_before(run: Path, stat
         (run / "checkpoint").write_text(state)
     assert settled(run) == []
     assert named(run) == 'model_checkpoint_path: "model.ckpt-30"'
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("model.ckpt-40", "model.ckpt-30"), ("", "model.ckpt-30"), ("model.ckpt-20", "model.ckpt-20")]
+)
+def test_a_name_of_what_is_not_there_is_replaced_and_any_other_is_left(run: Path, before: str, after: str) -> None:
+    (run / "checkpoint").write_text(f'model_checkpoint_path: "{before}"\n')
+    newest = latest_checkpoint(str(run))
+    assert newest is not None
+    ensure_named(str(run), newest)
+    assert named(run) == f'model_checkpoint_path: "{after}"'
 
 
 def test_if_none_is_sound_that_is_an_error_and_nothing_is_written(run: Path) -> None:

@@ -18,11 +18,12 @@ from typing import Any
 import psutil
 
 from estimators.checkpoints import evaluated_steps, latest_checkpoint
-from tests.integration.chaos_models import FOLDER
 from tests.integration.commands import Finished, running_command
 from tests.integration.ray_nodes import RayNodes
 from tests.integration.shards import good_records, write_shard
 
+# Names a folder: in a role for which there is a file of its name, as "worker-0", the next step raises an error.
+FOLDER = "CVD_CHAOS_FOLDER"
 STRATEGIES = {
     "parameter_server": ("--num_workers=2", "--num_parameter_servers=1"),
     "multi_worker_mirrored": ("--num_workers=2",),

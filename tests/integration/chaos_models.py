@@ -12,9 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from estimators.cvd_models import LogisticModel
+from tests.integration.chaos import FOLDER
 
-# Names a folder: in a role for which there is a file of its name, as "worker-0", the next step raises an error.
-FOLDER = "CVD_CHAOS_FOLDER"
 _STEP_SECS = 0.03
 
 

@@ -69,7 +69,10 @@ def run_command(
 def running_command(
     module: str, *flags: str, env: Mapping[str, str] | None = None
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The same, still running: yields the process, whose stdout can be read line by line, and its mark."""
+    """The same, still running, as the leader of a process group: yields the process and its mark.
+
+    Its stdout can be read line by line.
+    """
     mark = uuid.uuid4().hex
     process = subprocess.Popen(
         [sys.executable, "-m", module, *flags],
@@ -79,6 +82,7 @@ def running_command(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
     try:
         yield process, mark

@@ -243,11 +243,12 @@ def test_a_checkpoint_that_is_newer_than_all_exports_is_exported_first(tmp_path:
     assert side["model"]["step"] == 20 and side["model"]["eval_metrics"]["global_step"] == 20
 
     rows = [json.loads(line) for line in (run / "eval" / "metrics.jsonl").read_text().splitlines()]
-    better = [{**row, "Hit@1": 1.0 if row["global_step"] == 10 else 0.5} for row in rows]
+    assert {row["hit_at_1"] >= 0 for row in rows} == {True}, "as the evaluator names it"
+    better = [{**row, "hit_at_1": 1.0 if row["global_step"] == 10 else 0.5} for row in rows]
     (run / "eval" / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in better))
     done = run_command("launch.inference", *flags, "--eval_best")
     assert done.code == 0 and "exporting step 10" in done.output, done.output
-    assert json.loads((tmp_path / "out.csv.json").read_text())["model"]["eval_metrics"]["Hit@1"] == 1.0
+    assert json.loads((tmp_path / "out.csv.json").read_text())["model"]["eval_metrics"]["hit_at_1"] == 1.0
 
 
 def test_json_lines_of_an_unusable_input_replace_nothing(runs: Runs, tmp_path: Path) -> None:

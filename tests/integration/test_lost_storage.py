@@ -19,7 +19,7 @@ CLUSTER = ("--strategy=multi_worker_mirrored", "--num_workers=2")
 # A disk of its own, as large as a few checkpoints; what is on it is copied before it goes with its namespace.
 SMALL_DISK = """
 set -e
-mount -t tmpfs -o size=600k tmpfs "$1"
+mount -t tmpfs -o size=1500k tmpfs "$1"
 set +e
 shift_to="$2"; disk="$1"; shift 2
 "$@"

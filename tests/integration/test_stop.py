@@ -44,7 +44,10 @@ def test_a_run_that_is_told_to_stop_saves_and_goes_on_there(strategy: str, tmp_p
         assert any(line.startswith("training step ") for line in process.stdout)
         time.sleep(2)
         asked = time.monotonic()
-        process.send_signal(number)
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)  # as a terminal does: Ray's processes get it too
+        else:
+            process.send_signal(number)
         output, _ = process.communicate(timeout=PATIENCE)
         took = time.monotonic() - asked
         assert process.returncode == 128 + number, output
@@ -59,7 +62,9 @@ def test_a_run_that_is_told_to_stop_saves_and_goes_on_there(strategy: str, tmp_p
     resumed = run_command("launch.train", *flags, f"--max_steps={saved.step + 3}")
     assert resumed.code == 0, resumed.output
     steps = [int(step) for step in re.findall(r"training step (\d+)", resumed.output)]
-    assert steps and saved.step < min(steps) <= saved.step + 3, "no step is made twice"
+    # An asynchronous run may pass its last step by less than the number of its workers.
+    most = saved.step + 3 + (strategy == "parameter_server")
+    assert steps and saved.step < min(steps) <= most, "no step is made twice"
     assert resumed.left_behind() == []
 
 
