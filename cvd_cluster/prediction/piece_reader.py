@@ -159,12 +159,13 @@ def _look_at(window: _Window, at: int) -> tuple[int, str, bool]:
     known = window.source.size
     missing = at + size - known if known is not None else 0
     if missing <= 0:
-        body = window.get(at + HEADER_BYTES, length + FOOTER_BYTES)
-        missing = length + FOOTER_BYTES - len(body)
+        footer = window.get(at + HEADER_BYTES + length, FOOTER_BYTES)
+        data = window.get(at + HEADER_BYTES, length)
+        missing = length + FOOTER_BYTES - len(data) - len(footer)
     if missing > 0:
         reason = f"the record is cut short: {missing} of its {length + FOOTER_BYTES} bytes are missing"
         return 0, window.source.broken or reason, False
-    if struct.unpack_from("<I", body, length)[0] == masked_crc(body[:length]):
+    if struct.unpack("<I", footer)[0] == masked_crc(data):
         return size, "", True
     # Where bytes were lost or put in, the length is right and leads astray.
     following = window.get(at + size, HEADER_BYTES)

@@ -62,6 +62,8 @@ class Predictor:
         self._settings = settings
         self._model: BatchModel | None = None
         self._loading = threading.Lock()
+        # Batches at a time: while Python prepares one, TensorFlow computes another, each operation on one core.
+        self._threads = ThreadPoolExecutor(max(2, settings.threads))
 
     def load(self) -> None:
         """Loads TensorFlow and the model.
@@ -119,9 +121,7 @@ class Predictor:
         batches = [
             range(begin, min(begin + model.batch_size, len(piece))) for begin in range(0, len(piece), model.batch_size)
         ]
-        # Several at a time, since TensorFlow computes each operation on one core.
-        with ThreadPoolExecutor(self._settings.threads) as threads:
-            answers = list(threads.map(lambda indexes: self._answer(model, piece, indexes, crashing), batches))
+        answers = list(self._threads.map(lambda indexes: self._answer(model, piece, indexes, crashing), batches))
         if not answers:
             answers = [Answers([], np.zeros((0, 0), np.int32), np.zeros((0, 0), np.float32), [])]
         return part_of(

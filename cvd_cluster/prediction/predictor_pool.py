@@ -154,6 +154,7 @@ class PredictorPool:
                 "is predicted already is kept, and the same command goes on",
             )
         self._announce("a predictor's process died; another one takes its place")
+        ray.kill(actor)  # it may only be out of reach
         self._actors.remove(actor)
         self._free = [one for one in self._free if one is not actor]
         self._add_predictor()

@@ -142,3 +142,14 @@ def test_nearest_names_help_to_see_a_typing_mistake(folder: Path) -> None:
 
 def test_only_a_scheme_makes_a_path_remote() -> None:
     assert storage.is_remote("gs://bucket/x") and not storage.is_remote("/tmp/x:y") and not storage.is_remote("x")
+
+
+def test_the_identity_of_a_file_changes_when_it_is_written_even_to_the_same_size_and_time(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"before")
+    status, before = path.stat(), storage.identity(str(path))
+    assert storage.identity(str(path)) == before
+    path.write_bytes(b"behind")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+    assert storage.identity(str(path)) != before

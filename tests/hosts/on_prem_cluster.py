@@ -1,0 +1,109 @@
+"""The cluster of launch/clusters/on_prem.yaml on hosts of our own, and what a person types at the laptop."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from tests.hosts.hosts import Host, Hosts
+
+_ROOT = Path(__file__).parents[2]
+ADDRESS = "http://127.0.0.1:8265"
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
+CPUS_OF_A_HOST = 4
+
+
+class OnPremCluster:
+    """The cluster, its hosts, and the commands at its laptop; all in the folder of setup.py."""
+
+    def __init__(self, hosts: Hosts, folder: Path) -> None:
+        self.hosts, self._folder = hosts, folder
+        self.config = folder / "on_prem.yaml"
+        self.programs = hosts.home / "venv" / "bin"
+
+    def write_config(self) -> None:
+        """on_prem.yaml with these hosts' addresses, and CPUs that do not depend on this machine."""
+        config = yaml.safe_load((_ROOT / "launch" / "clusters" / "on_prem.yaml").read_text())
+        head, *workers = (host.address for host in self.hosts.hosts.values())
+        config["provider"] |= {"head_ip": head, "worker_ips": workers}
+        config["max_workers"] = len(workers)
+        config["auth"] = {"ssh_user": "root", "ssh_private_key": str(self.hosts.key)}
+        for key in ("head_start_ray_commands", "worker_start_ray_commands"):
+            stop, start = config[key]
+            config[key] = [stop, start.replace("ray start", f"ray start --num-cpus={CPUS_OF_A_HOST}")]
+        self.config.write_text(yaml.safe_dump(config))
+
+    def ray(self, *arguments: str, on: Host | None = None, timeout: float = 400) -> subprocess.CompletedProcess[str]:
+        """`ray …` at the laptop, or on a host."""
+        return (on or self.hosts.laptop).run(str(self.programs / "ray"), *arguments, env=TOKEN, timeout=timeout)
+
+    def submit(self, command: str, *flags: str, job: str, timeout: float = 400) -> subprocess.CompletedProcess[str]:
+        """`python -m launch.submit …` at the laptop, to its end."""
+        line = self.submit_line(command, *flags, job=job)
+        return self.hosts.laptop.run(*line, env=TOKEN, timeout=timeout)
+
+    @contextlib.contextmanager
+    def submitting(self, command: str, *flags: str, job: str) -> Iterator[subprocess.Popen[str]]:
+        """The same, still running."""
+        line = self.hosts.laptop.command(*self.submit_line(command, *flags, job=job))
+        process = subprocess.Popen(
+            line, env=self.hosts.laptop.environment(TOKEN), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
+
+    def submit_line(self, command: str, *flags: str, job: str) -> list[str]:
+        """The line itself."""
+        python = str(self.programs / "python")
+        return [python, "-m", "launch.submit", command, f"--address={ADDRESS}", f"--job={job}", "--", *flags]
+
+    def await_nodes(self, count: int, patience: float) -> str:
+        """Waits until `ray status` counts so many nodes, and returns what it said."""
+        until = time.monotonic() + patience
+        head = next(iter(self.hosts.hosts.values()))
+        while True:
+            said = self.ray("status", on=head).stdout
+            active = said.partition("Active:")[2].partition("Pending:")[0]
+            if sum(int(number) for number in re.findall(r"^ (\d+) \S+$", active, re.M)) == count:
+                return said
+            assert time.monotonic() < until, said
+            time.sleep(1)
+
+
+@contextlib.contextmanager
+def cluster_up(hosts: Hosts, folder: Path) -> Iterator[OnPremCluster]:
+    """`ray up`, two active nodes, and the tunnel to the dashboard; `ray down` at the end."""
+    cluster = OnPremCluster(hosts, folder)
+    cluster.write_config()
+    # As Ray makes it, readable by all: setting up a node must mend that.
+    generated = cluster.ray("get-auth-token", "--generate")
+    assert generated.returncode == 0, generated.stdout
+    began = time.monotonic()
+    up = cluster.ray("up", "--yes", "--no-config-cache", str(cluster.config))
+    assert up.returncode == 0, up.stdout
+    try:
+        status = cluster.await_nodes(2, 240)
+        print(f"\nray up to 2 active nodes: {time.monotonic() - began:.0f} s\n{status}")
+        tunnel = subprocess.Popen(
+            hosts.laptop.command(str(cluster.programs / "ray"), "dashboard", str(cluster.config)),
+            env=hosts.laptop.environment(TOKEN), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            yield cluster
+        finally:
+            tunnel.kill()
+            tunnel.wait()
+    finally:
+        down = cluster.ray("down", "--yes", str(cluster.config))
+        print(down.stdout[-1500:])

@@ -1,0 +1,109 @@
+"""A cluster of launch/clusters/on_prem.yaml on two hosts: up, closed, training over both, down. `make test-cluster`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.hosts.hosts import hosts_in, missing
+from tests.hosts.on_prem_cluster import OnPremCluster, cluster_up
+
+pytestmark = pytest.mark.hosts
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """A folder that every host sees; short, since paths of sockets lie in it."""
+    made = Path(tempfile.mkdtemp(prefix="cvd-hosts-"))
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture(scope="module")
+def cluster(folder: Path) -> Iterator[OnPremCluster]:
+    if why := missing():
+        pytest.fail(f"THE TESTS ON HOSTS CANNOT RUN HERE, and nothing of them ran: {why}", pytrace=False)
+    with hosts_in(folder / "hosts", "h1", "h2") as hosts, cluster_up(hosts, folder) as up:
+        yield up
+        for host in hosts.hosts.values():
+            assert "raylet" in host.run("ps", "ax").stdout
+    # All of it was ended by `ray down` or with its host.
+    marked = subprocess.run(["pgrep", "-af", str(folder)], capture_output=True, text=True, check=False).stdout
+    assert marked == "", marked
+
+
+@pytest.fixture(scope="module")
+def data(cluster: OnPremCluster, folder: Path) -> Path:
+    """A drawn data set, made by a job."""
+    done = cluster.submit("prepare_data", "--synthetic=200", f"--output={folder}/data", job="draw")
+    assert done.returncode == 0, done.stdout
+    return folder / "data"
+
+
+def training_flags(data: Path, train_dir: Path, strategy: str, max_steps: int, *more: str) -> list[str]:
+    """Flags of a run that no host can hold alone: with 4 CPUs each, two workers of 3, or three and a server of 2."""
+    topology = {
+        "multi_worker_mirrored": ["--num_workers=2", "--cpus_per_worker=3"],
+        "parameter_server": ["--num_workers=3", "--num_parameter_servers=1", "--cpus_per_worker=2"],
+    }
+    return [
+        f"--train_data_pattern={data}/train/*", f"--train_dir={train_dir}", "--model=CnnModel", "--batch_size=16",
+        f"--strategy={strategy}", *topology[strategy], f"--max_steps={max_steps}", "--save_checkpoints_steps=10", *more,
+    ]  # fmt: skip
+
+
+def events(train_dir: Path) -> list[dict[str, Any]]:
+    path = train_dir / "events.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def until(reached: Callable[[], bool], patience: float, what: str) -> None:
+    end = time.monotonic() + patience
+    while not reached():
+        assert time.monotonic() < end, f"not within {patience:g} s: {what}"
+        time.sleep(0.5)
+
+
+def test_both_nodes_hold_the_token_for_their_owner_alone_and_show_it_to_nobody(cluster: OnPremCluster) -> None:
+    tokens = set()
+    for host in cluster.hosts.hosts.values():
+        said = host.run("sh", "-c", "stat -c %a ~/.ray/auth_token; cat ~/.ray/auth_token").stdout.split()
+        assert said[0] == "600", said
+        tokens.add(said[1])
+        shown = host.run("sh", "-c", "cat /proc/[0-9]*/cmdline; cat /tmp/ray/session_latest/logs/*.* 2>/dev/null")
+        assert said[1] not in shown.stdout
+    assert len(tokens) == 1
+
+
+def test_the_dashboard_answers_through_the_tunnel_alone(cluster: OnPremCluster) -> None:
+    laptop, python = cluster.hosts.laptop, str(cluster.programs / "python")
+    connect = "import socket, sys; socket.create_connection((sys.argv[1], 8265), timeout=5)"
+    until(lambda: laptop.run(python, "-c", connect, "127.0.0.1").returncode == 0, 60, "the tunnel")
+    for host in cluster.hosts.hosts.values():
+        refused = laptop.run(python, "-c", connect, host.address)
+        assert "Connection refused" in refused.stdout, refused.stdout
+
+
+@pytest.mark.parametrize("strategy", ["multi_worker_mirrored", "parameter_server"])
+def test_workers_train_on_different_hosts(cluster: OnPremCluster, data: Path, folder: Path, strategy: str) -> None:
+    train_dir = folder / strategy
+    began = time.time()
+    done = cluster.submit("train", *training_flags(data, train_dir, strategy, 20), job=strategy)
+    assert done.returncode == 0, done.stdout
+    workers = {event["host"] for event in started(train_dir) if event["role"] in ("chief", "worker")}
+    assert workers == {host.address for host in cluster.hosts.hosts.values()}
+    assert list((train_dir / "export").iterdir())
+    first = next(event["time"] for event in events(train_dir) if event["event"] == "first_step")
+    print(f"\n{strategy}: first step {first - began:.0f} s after `launch.submit`")
+
+
+def started(train_dir: Path) -> list[dict[str, Any]]:
+    return [event for event in events(train_dir) if event["event"] == "process_started"]
