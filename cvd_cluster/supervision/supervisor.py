@@ -26,7 +26,7 @@ from estimators.stop_signals import StopSignals
 from estimators.train_dir_lock import was_lost
 from estimators.training_plan import TrainingPlan
 
-_POLL_SECS = 0.5
+_POLL_SECS = 1.0
 # A worker of an asynchronous run may be in its last step when the chief is done.
 _LAST_STEP_SECS = 15.0
 # All must have stopped within 20 s of a signal.
