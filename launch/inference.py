@@ -1,9 +1,10 @@
-"""Predict photos in TFRecord files and write one submission CSV:
+"""Predict photos in TFRecord files and write one submission:
 
     python -m launch.inference --train_dir=/tmp/model --input_data_pattern='/data/test/*' --output_file=submission.csv
 
-with the newest model that training exported to train_dir. The files are read and the photos predicted in parallel, in a
-Ray that is started here or that this machine or job belongs to.
+with the newest checkpoint in train_dir. The files are read and the photos predicted in parallel, in a Ray that is
+started here or that this machine or job belongs to. A run that was cut off goes on where it was when the same command
+is given again. All about it: docs/inference.md.
 """
 
 from __future__ import annotations
