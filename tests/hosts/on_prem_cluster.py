@@ -67,6 +67,18 @@ class OnPremCluster:
         python = str(self.programs / "python")
         return [python, "-m", "launch.submit", command, f"--address={ADDRESS}", f"--job={job}", "--", *flags]
 
+    def answers(self, host: str) -> subprocess.CompletedProcess[str]:
+        """Tries to connect to the job server's port of `host` from the laptop; a return code of 0 says it answers."""
+        connect = "import socket, sys; socket.create_connection((sys.argv[1], 8265), timeout=5)"
+        return self.hosts.laptop.run(str(self.programs / "python"), "-c", connect, host)
+
+    def await_tunnel(self, patience: float) -> None:
+        """Waits until `ray dashboard` forwards the job server."""
+        until = time.monotonic() + patience
+        while self.answers("127.0.0.1").returncode:
+            assert time.monotonic() < until, "`ray dashboard` forwards nothing"
+            time.sleep(0.5)
+
     def await_nodes(self, count: int, patience: float) -> str:
         """Waits until `ray status` counts so many nodes, and returns what it said."""
         until = time.monotonic() + patience
@@ -100,6 +112,7 @@ def cluster_up(hosts: Hosts, folder: Path) -> Iterator[OnPremCluster]:
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
+            cluster.await_tunnel(60)
             yield cluster
         finally:
             tunnel.kill()

@@ -1,4 +1,4 @@
-"""A cluster of launch/clusters/on_prem.yaml on two hosts: up, closed, training over both, down. `make test-cluster`."""
+"""The whole way on two hosts: up, train, evaluate, infer, stop, continue, down. `make test-cluster` runs it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.hosts.hosts import hosts_in, missing
-from tests.hosts.on_prem_cluster import OnPremCluster, cluster_up
+from tests.hosts.on_prem_cluster import ADDRESS, OnPremCluster, cluster_up
 
 pytestmark = pytest.mark.hosts
 
@@ -84,11 +84,9 @@ def test_both_nodes_hold_the_token_for_their_owner_alone_and_show_it_to_nobody(c
 
 
 def test_the_dashboard_answers_through_the_tunnel_alone(cluster: OnPremCluster) -> None:
-    laptop, python = cluster.hosts.laptop, str(cluster.programs / "python")
-    connect = "import socket, sys; socket.create_connection((sys.argv[1], 8265), timeout=5)"
-    until(lambda: laptop.run(python, "-c", connect, "127.0.0.1").returncode == 0, 60, "the tunnel")
+    assert cluster.answers("127.0.0.1").returncode == 0
     for host in cluster.hosts.hosts.values():
-        refused = laptop.run(python, "-c", connect, host.address)
+        refused = cluster.answers(host.address)
         assert "Connection refused" in refused.stdout, refused.stdout
 
 
@@ -107,3 +105,50 @@ def test_workers_train_on_different_hosts(cluster: OnPremCluster, data: Path, fo
 
 def started(train_dir: Path) -> list[dict[str, Any]]:
     return [event for event in events(train_dir) if event["event"] == "process_started"]
+
+
+def test_an_evaluation_job_watches_the_train_dir_of_a_training_job_that_is_stopped_and_continued(
+    cluster: OnPremCluster, data: Path, folder: Path
+) -> None:
+    train_dir = folder / "watched"
+    endless = training_flags(data, train_dir, "multi_worker_mirrored", 100_000)
+    with cluster.submitting("train", *endless, job="endless") as training:
+        until(lambda: any(event["event"] == "first_step" for event in events(train_dir)), 240, "the first step")
+        watch = ["--eval_data_pattern=" + f"{data}/validation/*", f"--train_dir={train_dir}"]
+        with cluster.submitting("eval", *watch, job="watch") as evaluating:
+            until(lambda: evaluated(train_dir) > 0, 240, "an evaluated checkpoint")
+            stopped = cluster.ray("job", "stop", f"--address={ADDRESS}", "endless")
+            assert stopped.returncode == 0, stopped.stdout
+            output, _ = training.communicate(timeout=180)
+            assert training.returncode == 143 and "job endless was stopped" in output, output
+            # Its run is over, and so is the evaluation, once it has seen the last checkpoint.
+            seen, _ = evaluating.communicate(timeout=180)
+            assert evaluating.returncode == 0, seen
+    step = newest_step(train_dir)
+    assert evaluated(train_dir) == step
+    done = cluster.submit(
+        "train", *training_flags(data, train_dir, "multi_worker_mirrored", step + 10), job="continued"
+    )
+    assert done.returncode == 0 and newest_step(train_dir) == step + 10, done.stdout
+
+
+def newest_step(train_dir: Path) -> int:
+    return max(int(path.stem.rpartition("-")[2]) for path in train_dir.glob("model.ckpt-*.index"))
+
+
+def evaluated(train_dir: Path) -> int:
+    """The last step that was evaluated; 0 before the first."""
+    path = train_dir / "eval" / "metrics.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return max((int(json.loads(line)["global_step"]) for line in lines), default=0)
+
+
+def test_inference_on_the_cluster_gives_every_photo_its_line(cluster: OnPremCluster, data: Path, folder: Path) -> None:
+    train_dir, output = folder / "local", folder / "submission.csv"
+    flags = [f"--train_data_pattern={data}/train/*", f"--train_dir={train_dir}", "--batch_size=16", "--max_steps=5"]
+    trained = cluster.submit("train", *flags, job="local")
+    assert trained.returncode == 0, trained.stdout
+    flags = [f"--train_dir={train_dir}", f"--input_data_pattern={data}/test/*", f"--output_file={output}"]
+    done = cluster.submit("inference", *flags, job="infer")
+    assert done.returncode == 0, done.stdout
+    assert len(output.read_text().splitlines()) == 1 + 40
