@@ -21,6 +21,8 @@ def quiet_tensorflow() -> None:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.filterwarnings("ignore", message=r"`(tf\.layers|layer)\.|To make it possible to preserve tf.data options")
+    # Where Google's client is installed (on the head of a cluster there, for Ray) TensorFlow imports it.
+    warnings.filterwarnings("ignore", message="You are using a Python version", category=FutureWarning)
     logging.getLogger("tensorflow").setLevel(logging.CRITICAL)
 
 

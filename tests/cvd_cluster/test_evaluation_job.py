@@ -117,6 +117,14 @@ def team(*generations: dict[int, Any], examples: int = 5, lines: list[str]) -> I
         workers.stop()
 
 
+def end(actor: Any) -> None:
+    """Ends an actor for good: `ray.kill` returns before it is gone, so that it may answer once more."""
+    ray.kill(actor)
+    with pytest.raises(ray.exceptions.RayActorError):
+        while True:
+            ray.get(actor.load.remote(), timeout=60)
+
+
 def told(lines: list[str]) -> list[str]:
     """What was said of workers that died; and that each part was told of once."""
     assert len([line for line in lines if line.startswith("examples_processed")]) == 2
@@ -140,7 +148,7 @@ class TestWithMadeWorkers:
             assert lines[4].startswith("bad records skipped: 2 ")
             assert told(lines) == []
 
-            ray.kill(workers._workers[1])
+            end(workers._workers[1])
             assert workers.evaluate(CHECKPOINT) == result
             assert lines[-1].startswith("bad records skipped: 4 ") and len(told(lines)) == 1
 
