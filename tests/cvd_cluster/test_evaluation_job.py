@@ -120,7 +120,7 @@ def team(*generations: dict[int, Any], examples: int = 5, lines: list[str]) -> I
 def end(actor: Any) -> None:
     """Ends an actor for good: `ray.kill` returns before it is gone, so that it may answer once more."""
     ray.kill(actor)
-    with pytest.raises(ray.exceptions.RayActorError):
+    with contextlib.suppress(ray.exceptions.RayActorError):
         while True:
             ray.get(actor.load.remote(), timeout=60)
 
