@@ -89,6 +89,11 @@ class _Lock:
         now = time.time()
         self._holder = Holder(this_process(), now, uuid.uuid4().hex, now)
         self._interrupts = threading.current_thread() is threading.main_thread()
+        self._signal = signal.SIGINT
+        if self._interrupts and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            # So it is in the background of a script, or under `nohup`.
+            self._signal = signal.SIGUSR1
+            signal.signal(self._signal, signal.default_int_handler)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat_on, name="train_dir_lock", daemon=True)
         self.lost: HarnessError | None = None
@@ -160,7 +165,7 @@ class _Lock:
             _lost_here.add(self._train_dir)
             if self._interrupts:
                 # As Ctrl-C does; `_thread.interrupt_main` would leave it asleep in a system call.
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                signal.pthread_kill(threading.main_thread().ident or 0, self._signal)
 
 
 def _taken(train_dir: str, holder: Holder) -> InfrastructureError:
