@@ -85,6 +85,23 @@ class OneColumn(Returns):
     output = staticmethod(lambda mean: {"predictions": mean})
 
 
+class HalfABatch(Returns):
+    output = staticmethod(lambda mean: {"predictions": mean[:2]})
+
+
+class VectorPenalty(Returns):
+    @staticmethod
+    def output(mean):
+        weight = tf.compat.v1.get_variable("w", [3])
+        return {"predictions": tf.sigmoid(mean * weight[0]), "regularization_loss": weight}
+
+
+class LoneUpdate(Returns):
+    @staticmethod
+    def output(mean):
+        return {"predictions": tf.sigmoid(mean * tf.compat.v1.get_variable("w", [])), "update_ops": tf.no_op()}
+
+
 class VectorLoss(BaseLoss):
     def calculate_loss(self, predictions, labels, **params):
         return tf.reduce_mean(tf.square(predictions - labels), axis=1)
