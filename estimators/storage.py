@@ -189,3 +189,11 @@ def nearest_names(path: str, limit: int = 3) -> str:
 def is_hidden_partial(name: str) -> bool:
     """True for the neighbours that `written_whole` makes and that a killed process may have left."""
     return fnmatch.fnmatch(name, ".*.partial")
+
+
+def delete_partials_of(path: str) -> None:
+    """Deletes what killed processes left of a local `path` while they wrote it; only for one that writes it alone."""
+    folder, name = os.path.split(path)
+    for found in list_dir(folder or "."):
+        if fnmatch.fnmatch(found, f".{local_glob.escape(name)}.????????.partial"):
+            delete(os.path.join(folder, found))
