@@ -107,8 +107,9 @@ def _publish(
     )
     with (
         write_errors_told(options.output, flag=options.output_flag.lstrip("-")),
-        quarantine(options.output) as bad,
+        # Left in the other order: what is not in the output is told before the output is there.
         submission_output(options, len(prepared.files)) as write,
+        quarantine(options.output) as bad,
     ):
         merged = merge.write(write, bad)
         if merged.order:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
@@ -10,6 +11,7 @@ import pyarrow as pa
 
 from estimators import storage
 from estimators.errors import DataError, UserError
+from estimators.storage.access import check_access
 from estimators.submission.conversion_options import ConversionOptions
 from estimators.submission.json_results import places_of, read_results, require_all_shards
 from estimators.submission.prediction_columns import IMAGE_ID, CsvForm
@@ -33,6 +35,10 @@ def convert(options: ConversionOptions, *, announce: Callable[[str], None] = pri
       UserError: no file matches, or the CSV cannot be written.
       DataError: a file is missing, a line cannot be used, or an id comes twice; an older CSV is as it was.
     """
+    check_access(
+        read={_INPUT: options.json_prediction_files_pattern},
+        write={_OUTPUT: os.path.dirname(options.csv_output_file)},
+    )
     paths = _input_files(options.json_prediction_files_pattern)
     check_target(options.csv_output_file, flag=_OUTPUT, inputs=paths)
     require_all_shards(paths, flag=_INPUT)
