@@ -22,11 +22,16 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+
+if __package__ in (None, ""):  # as `python benchmarks/inference.py`
+    sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from estimators.errors import InfrastructureError, UserError
 from estimators.options import Options, option
 from launch.flags import parse_flags, run_command
 
+_ROOT = Path(__file__).parents[1]
 _LINE = re.compile(r"num examples processed: (\d+) elapsed seconds: ([\d.]+)")
 _SHARDS, _TINY_SHARDS = 16, 64
 _MEASURES = ("speed", "start", "memory", "merge")
@@ -52,7 +57,7 @@ class BenchmarkOptions(Options):
 def _run(*arguments: str) -> tuple[str, float]:
     """What a command prints, and its seconds."""
     begun = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True, check=False, cwd=_ROOT)
     if done.returncode:
         raise InfrastructureError("A measured command failed", asked=" ".join(arguments), found=done.stderr[-2000:])
     return done.stdout, time.perf_counter() - begun

@@ -69,7 +69,7 @@ def checked_run(
         check_this_machine(tasks)
     cpus, gpus = sum(task.cpus for task in tasks), sum(task.gpus for task in tasks)
     with (
-        graph_checked_beside(options) as graph_is_built,
+        graph_checked_beside(options, warm_start_from=plan.warm_start_from) as graph_is_built,
         ray_session(cpus_needed=cpus, gpus_needed=gpus, announce=announce) as session,
         placed(tasks, timeout_secs=cluster.placement_timeout_secs, announce=announce) as group,
     ):

@@ -89,6 +89,13 @@ def matching_files(pattern: str, *, flag: str) -> list[str]:
       UserError: there is none; DataError: they are of a data set that is not complete.
     """
     paths = storage.glob(pattern)
+    if not paths and storage.is_dir(pattern):
+        raise UserError(
+            f"--{flag} is a folder",
+            asked=f"--{flag}={pattern}",
+            found=f"it holds {', '.join(storage.list_dir(pattern)[:3]) or 'nothing'}",
+            change=f"--{flag}='{pattern.rstrip('/')}/*', in quotes, if the files in it are the data",
+        )
     if not paths:
         raise UserError(
             f"No file matches --{flag}",

@@ -67,7 +67,9 @@ def prepare_run(
         replicas_per_worker=count_replicas(),
         train_data=train_data,
         eval_data=eval_data,
-        warm_start_from=find_checkpoint(options.warm_start_from, announce=announce)
+        warm_start_from=find_checkpoint(
+            options.warm_start_from, emptied=options.train_dir if start_new_model else None, announce=announce
+        )
         if options.warm_start_from and fresh
         else None,
     )

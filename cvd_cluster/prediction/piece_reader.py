@@ -18,7 +18,7 @@ from estimators.tfrecord_framing import FOOTER_BYTES, HEADER_BYTES, masked_crc
 from estimators.tfrecord_search import possible_headers
 
 _FRAME_BYTES = HEADER_BYTES + FOOTER_BYTES
-_READ_BEYOND = 1 << 20  # the last record of a piece ends behind it, as a rule by less than this
+_READ_BEYOND = 1 << 18  # the last record of a piece ends behind it, as a rule by less than this
 _SEARCHED_AT_ONCE = 1 << 20
 _LONGEST_RECORD = (1 << 31) - 1  # bytes that protobuf parses
 
@@ -44,7 +44,7 @@ class PieceRecords:
 
     Attributes:
       piece: which.
-      data: bytes of the file.
+      data: bytes of the file, up to the end of the last record.
       base: the offset of `data` in the file.
       offsets: where in the file each whole record begins, with its header.
       sizes: bytes of each record, without header and footer.
@@ -56,7 +56,7 @@ class PieceRecords:
     """
 
     piece: Piece
-    data: bytes
+    data: memoryview
     base: int
     offsets: list[int] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
@@ -69,7 +69,7 @@ class PieceRecords:
     def record(self, index: int) -> bytes:
         """The bytes of one record."""
         begin = self.offsets[index] + HEADER_BYTES - self.base
-        return self.data[begin : begin + self.sizes[index]]
+        return bytes(self.data[begin : begin + self.sizes[index]])
 
 
 class _Window:
@@ -106,12 +106,13 @@ def read_piece(source: RecordBytes, piece: Piece) -> PieceRecords:
       OSError: the file cannot be read.
     """
     window = _Window(source, piece.begin, piece.end - piece.begin + _READ_BEYOND)
-    found = PieceRecords(piece, b"", piece.begin)
+    found = PieceRecords(piece, memoryview(b""), piece.begin)
     at = _search(window, piece.begin, piece.end) if piece.start is None else piece.start
     found.end = at
     if at is not None and at < piece.end:
         _read_on(window, at, found)
-    found.data = window.data
+    if found.offsets:
+        found.data = memoryview(window.data)[: found.offsets[-1] + found.sizes[-1] + _FRAME_BYTES - piece.begin]
     if window.ends_at(piece.end):
         found.eof = window.base + len(window.data)
     return found

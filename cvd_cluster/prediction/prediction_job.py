@@ -11,6 +11,7 @@ from cvd_cluster.prediction.input_files import PIECE_BYTES
 from cvd_cluster.prediction.prediction_options import PredictionOptions
 from cvd_cluster.prediction.preparation import Prepared, prepare
 from cvd_cluster.prediction.progress import Progress, shown_progress
+from estimators import storage
 from estimators.submission.target import write_errors_told
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def run_prediction(
     with contextlib.ExitStack() as stack:
         with write_errors_told(options.output, flag=flag):
             folder = stack.enter_context(parts_folder(options.output, flag=flag))
+            _delete_half_written(options)
             parts = FinishedParts(folder, prepared.files, prepared.made_with(options))
         total_bytes = sum(file.size for file in prepared.files)
         progress = stack.enter_context(shown_progress(total_bytes, announce))
@@ -87,6 +89,18 @@ def run_prediction(
         parts.delete()
     announce(str(result))
     return result
+
+
+def _delete_half_written(options: PredictionOptions) -> None:
+    """Deletes what a run that was killed while it wrote this output left; nobody else writes it now."""
+    from cvd_cluster.prediction.bad_records import quarantine_path
+    from cvd_cluster.prediction.side_file import side_file_path
+    from cvd_cluster.prediction.submission_output import results_prefix
+
+    if not storage.is_remote(options.output):  # where nothing tells whether somebody else is at work
+        for path in (options.output_file or results_prefix(options.output), quarantine_path(options.output)):
+            storage.delete_partials_of(path)
+        storage.delete_partials_of(side_file_path(options.output))
 
 
 def _publish(
@@ -107,9 +121,8 @@ def _publish(
     )
     with (
         write_errors_told(options.output, flag=options.output_flag.lstrip("-")),
-        # Left in the other order: what is not in the output is told before the output is there.
         submission_output(options, len(prepared.files)) as write,
-        quarantine(options.output) as bad,
+        quarantine(options.output) as bad,  # appears first: nobody sees an output without the list of what it lacks
     ):
         merged = merge.write(write, bad)
         if merged.order:

@@ -1,4 +1,4 @@
-"""What a person sees while photos are predicted: a line a second, and a bar where there is a terminal."""
+"""What a person sees while photos are predicted: a bar where there is a terminal, else a line a second."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ class Progress:
         self._total_bytes, self._announce, self._bar, self._clock = total_bytes, announce, bar, clock
         self._began = self._last_line = clock()
         self._bytes, self._kept, self._shown = 0, 0, -1
+        self._first = 0, 0  # photos and bytes that were done when the first predictions came
         self.done = 0
         self.seconds_to_first: float | None = None
 
@@ -55,15 +56,15 @@ class Progress:
         """Takes note of `count` more predictions, read from `size` bytes."""
         self.done += count
         self._bytes += size
-        first = self.seconds_to_first is None
-        if first:
-            self.seconds_to_first = self.elapsed
-        if first or self._clock() - self._last_line >= _SECONDS_BETWEEN_LINES:
-            self._tell()
+        is_first = self.seconds_to_first is None
+        if is_first:
+            self.seconds_to_first, self._first = self.elapsed, (self.done, self._bytes)
         if self._bar is not None:
             if self._bytes:
                 self._bar.total = max(self.done, round(self.done * self._total_bytes / self._bytes))
             self._bar.update(count)
+        elif is_first or self._clock() - self._last_line >= _SECONDS_BETWEEN_LINES:
+            self._tell(self._outlook())
 
     def finish(self) -> None:
         """Tells of the last photos, if that is not done."""
@@ -73,9 +74,18 @@ class Progress:
             self._bar.total = self.done
             self._bar.refresh()
 
-    def _tell(self) -> None:
+    def _tell(self, outlook: str = "") -> None:
         self._last_line, self._shown = self._clock(), self.done
-        self._announce(f"num examples processed: {self.done} elapsed seconds: {self.elapsed:.2f}")
+        self._announce(f"num examples processed: {self.done} elapsed seconds: {self.elapsed:.2f}{outlook}")
+
+    def _outlook(self) -> str:
+        """Rate and time left, from what was done since the first predictions came."""
+        seconds = self.elapsed - (self.seconds_to_first or 0.0)
+        photos, size = self.done - self._first[0], self._bytes - self._first[1]
+        if seconds <= 0 or size <= 0:
+            return ""
+        left = seconds * max(0, self._total_bytes - self._bytes) / size
+        return f", {photos / seconds:,.0f} a second, {left:,.0f} seconds left"
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +13,10 @@ from cvd_cluster.prediction.bad_records import BadRecords, Quarantine
 from cvd_cluster.prediction.finished_parts import FinishedParts
 from cvd_cluster.prediction.input_files import InputFile
 from cvd_cluster.prediction.ordered_rows import rows_in_order, rows_of
-from cvd_cluster.prediction.part_columns import HASH
+from cvd_cluster.prediction.part_columns import HASH, OFFSET
 from cvd_cluster.prediction.submission_output import WriteRows
 from estimators.errors import DataError, InfrastructureError
+from estimators.scratch_folder import scratch_folder
 from estimators.submission.prediction_columns import IMAGE_ID
 from estimators.submission.prediction_columns import SCHEMA as PREDICTIONS
 from estimators.submission.sample_check import SampleCheck
@@ -80,9 +81,9 @@ class SubmissionMerge:
           InfrastructureError: something is missing.
         """
         bad = BadRecords(self._files, self._policy, self._default)
-        with tempfile.TemporaryDirectory(prefix="cvd-ids-") as folder:
+        with scratch_folder("ids") as folder:
             unique = UniqueIds(folder)
-            sample = SampleCheck(self._sample, tempfile.mkdtemp(dir=folder)) if self._sample else None
+            sample = SampleCheck(self._sample, os.path.join(folder, "sample")) if self._sample else None
             for file, table, _, lines in self._divided(bad):
                 quarantine.write(lines)
                 if table.num_rows:
@@ -134,9 +135,9 @@ class SubmissionMerge:
             here = [row for row in wanted if begin <= row < begin + table.num_rows]
             if here:
                 numbers = {
-                    offset: rows.first_row + index for index, offset in enumerate(rows.table["offset"].to_pylist())
+                    offset: rows.first_row + index for index, offset in enumerate(rows.table[OFFSET].to_pylist())
                 }
-                offsets = table["offset"].to_pylist()
+                offsets = table[OFFSET].to_pylist()
                 names = table[IMAGE_ID]
                 for row in here:
                     number = numbers[offsets[row - begin]]

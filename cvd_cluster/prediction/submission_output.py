@@ -20,6 +20,11 @@ _RESULTS_FILE = re.compile(rf"{re.escape(_RESULTS)}-\d{{5}}-of-\d{{5}}")
 WriteRows = Callable[[int, Any], None]
 
 
+def results_prefix(folder: str) -> str:
+    """How the paths of all results in a folder begin."""
+    return os.path.join(folder, _RESULTS)
+
+
 def submission_output(options: PredictionOptions, files: int) -> contextlib.AbstractContextManager[WriteRows]:
     """The output that was asked for; it appears whole at the end.
 
@@ -96,7 +101,7 @@ def json_output(folder: str, shards: int) -> Iterator[WriteRows]:
     """
     from estimators.submission.prediction_columns import json_lines
 
-    hidden = os.path.join(folder, f".{_RESULTS}.{uuid.uuid4().hex[:8]}.partial")
+    hidden = os.path.join(folder, f".{_RESULTS}.{uuid.uuid4().hex[:8]}.partial")  # as storage.written_whole names them
     names = [shard_name(_RESULTS, index, shards) for index in range(shards)]
     with contextlib.ExitStack() as stack:
         stack.callback(storage.delete, hidden)

@@ -189,6 +189,9 @@ class BucketFiles:
         with os_errors(path):
             _bucket(path).blob(split(path)[1]).upload_from_file(file, rewind=True, size=size, **bounded())
 
+    def delete_partials_of(self, path: str) -> None:
+        """Nothing of what was not sent is there."""
+
     def append(self, path: str, line: bytes) -> None:
         """Writes the object anew with the line added, as often as another process was quicker."""
         for _ in range(_MOST_TRIES):

@@ -167,3 +167,8 @@ def nearest_names(path: str, limit: int = 3) -> str:
 def is_hidden_partial(name: str) -> bool:
     """True for the neighbours that `written_whole` makes and that a killed process may have left."""
     return fnmatch.fnmatch(name, ".*.partial")
+
+
+def delete_partials_of(path: str) -> None:
+    """Deletes what killed processes left while they wrote `path`; only for one that writes it alone."""
+    _of(path).delete_partials_of(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import glob
 import os
 import shutil
@@ -119,3 +120,10 @@ class LocalFiles:
             self.delete(path)
             raise
         return True
+
+    def delete_partials_of(self, path: str) -> None:
+        """See files.py."""
+        folder, name = os.path.split(path)
+        for found in self.names_in(folder or "."):
+            if fnmatch.fnmatch(found, f".{glob.escape(name)}.????????.partial"):
+                self.delete(os.path.join(folder, found))

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from typing import Any
-
-import pyarrow as pa
 
 from estimators import storage
 from estimators.errors import DataError, UserError
+from estimators.scratch_folder import scratch_folder
 from estimators.storage.access import check_access
 from estimators.submission.conversion_options import ConversionOptions
-from estimators.submission.json_results import places_of, read_results, require_all_shards
+from estimators.submission.json_results import Place, places_of, read_results, require_all_shards
 from estimators.submission.prediction_columns import IMAGE_ID, CsvForm
+from estimators.submission.sample_check import SampleCheck, check_sample
 from estimators.submission.target import check_target, write_errors_told
 from estimators.submission.unique_ids import UniqueIds, hashes_of
 
@@ -33,27 +32,28 @@ def convert(options: ConversionOptions, *, announce: Callable[[str], None] = pri
 
     Raises:
       UserError: no file matches, or the CSV cannot be written.
-      DataError: a file is missing, a line cannot be used, or an id comes twice; an older CSV is as it was.
+      DataError: a file is missing, a line cannot be used, an id comes twice, or the ids are not those of the sample; an
+        older CSV is as it was.
     """
     check_access(
-        read={_INPUT: options.json_prediction_files_pattern},
+        read={_INPUT: options.json_prediction_files_pattern, "sample_submission": options.sample_submission},
         write={_OUTPUT: os.path.dirname(options.csv_output_file)},
     )
+    if options.sample_submission:
+        check_sample(options.sample_submission)
     paths = _input_files(options.json_prediction_files_pattern)
     check_target(options.csv_output_file, flag=_OUTPUT, inputs=paths)
     require_all_shards(paths, flag=_INPUT)
     with (
-        tempfile.TemporaryDirectory(prefix="cvd-ids-") as folder,
+        scratch_folder("ids") as folder,
         write_errors_told(options.csv_output_file, flag=_OUTPUT),
         storage.written_whole(options.csv_output_file) as file,
     ):
-        unique, form = UniqueIds(folder), CsvForm(options.output_format, options.top_k)
-        _write(read_results(paths), form, unique, file)
-        _require_unique(unique, paths)
-        if not unique.rows:
-            raise DataError("There is no prediction in these files", asked=f"--{_INPUT}", found=", ".join(paths[:3]))
-    announce(f"wrote {unique.rows} rows to {options.csv_output_file}, from {len(paths)} files")
-    return unique.rows
+        rows, order = _write(options, paths, file, folder)
+    if order:
+        announce(order)
+    announce(f"wrote {rows} rows to {options.csv_output_file}, from {len(paths)} files")
+    return rows
 
 
 def _input_files(pattern: str) -> list[str]:
@@ -68,23 +68,33 @@ def _input_files(pattern: str) -> list[str]:
     return paths
 
 
-def _write(tables: Iterable[pa.Table], form: CsvForm, unique: UniqueIds, file: Any) -> None:
-    for table in tables:
+def _write(options: ConversionOptions, paths: list[str], file: Any, folder: str) -> tuple[int, str | None]:
+    """Writes all rows and checks their ids; how many there are, and what is to be told of their order."""
+    unique, form = UniqueIds(folder), CsvForm(options.output_format, options.top_k)
+    sample = (
+        SampleCheck(options.sample_submission, os.path.join(folder, "sample")) if options.sample_submission else None
+    )
+    for table in read_results(paths):
         file.write(form.lines(table))
-        unique.add(hashes_of(one.encode("utf-8") for one in table[IMAGE_ID].to_pylist()))
+        hashes = hashes_of(one.encode("utf-8") for one in table[IMAGE_ID].to_pylist())
+        unique.add(hashes)
+        if sample:
+            sample.add(hashes)
+    if not unique.rows:
+        raise DataError("There is no prediction in these files", asked=f"--{_INPUT}", found=", ".join(paths[:3]))
 
-
-def _require_unique(unique: UniqueIds, paths: list[str]) -> None:
     def ids_of(rows: Collection[int]) -> dict[int, bytes]:
         return {row: place.image_id for row, place in places_of(paths, rows).items()}
 
-    pair = unique.duplicate(ids_of)
-    if pair:
-        places = places_of(paths, pair)
-        first, second = (places[row] for row in pair)
-        raise DataError(
-            "Two predictions have the same id",
-            asked="one row for each id",
-            found=f"{first.image_id.decode('utf-8')!r} is the id in {first} and in {second}",
-            change=f"leave one of the two files out of --{_INPUT}, or predict again",
-        )
+    if pair := unique.duplicate(ids_of):
+        raise _same_id(*(places_of(paths, pair)[row] for row in pair))
+    return unique.rows, sample.result(ids_of) if sample else None
+
+
+def _same_id(first: Place, second: Place) -> DataError:
+    return DataError(
+        "Two predictions have the same id",
+        asked="one row for each id",
+        found=f"{first.image_id.decode('utf-8')!r} is the id in {first} and in {second}",
+        change=f"leave one of the two files out of --{_INPUT}, or predict again",
+    )

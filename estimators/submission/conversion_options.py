@@ -26,3 +26,6 @@ class ConversionOptions(Options):
     )
     output_format: str = option(CATEGORY, group=_GROUP, choices=OUTPUT_FORMATS, help=OUTPUT_FORMAT_HELP)
     top_k: int = option(20, group=_GROUP, at_least=1, help="pairs a line at the most, with --output_format=top_k")
+    sample_submission: str | None = option(
+        None, group=_GROUP, help="the CSV that the competition gives as a sample; the ids must be those in it"
+    )

@@ -63,7 +63,7 @@ class SampleCheck:
 
     Args:
       path: the sample.
-      folder: an empty folder for its files; the caller deletes it.
+      folder: a folder for its files alone, made if it is missing; the caller deletes it.
     """
 
     def __init__(self, path: str, folder: str) -> None:
@@ -170,5 +170,5 @@ def _chunks(ids: Iterator[bytes]) -> Iterator[list[bytes]]:
 
 
 def _made(folder: str) -> str:
-    os.mkdir(folder)
+    os.makedirs(folder)
     return folder

@@ -110,6 +110,36 @@ class NanModel(Returns):
     )
 
 
+class _SpoiledInStep10(BaseModel):
+    """All is well for nine steps."""
+
+    spoiled: Any
+
+    def create_model(self, model_input, num_classes=2, is_training=True, **params):
+        weight = tf.compat.v1.get_variable("w", [], initializer=tf.compat.v1.constant_initializer(0.5))
+        loss = tf.cond(
+            tf.compat.v1.train.get_or_create_global_step() >= 9, lambda: self.spoiled(weight), lambda: 0.1 * weight
+        )
+        return {"predictions": tf.sigmoid(weight * _mean_colour(model_input)), "loss": loss}
+
+
+class NanLossInStep10(_SpoiledInStep10):
+    """The loss is NaN."""
+
+    @staticmethod
+    def spoiled(weight):
+        return weight * float("nan")
+
+
+class NanWeightsAfterStep10(_SpoiledInStep10):
+    """The loss is 0, and its gradient infinite: the weight is NaN after the step, the loss only in the next one."""
+
+    @staticmethod
+    def spoiled(weight):
+        zero = tf.cast(tf.compat.v1.train.get_or_create_global_step() < 0, tf.float32)  # a plain 0 is optimised away
+        return tf.sqrt(zero * weight)
+
+
 class BrokenInTheGraph(Returns):
     """Builds, and fails with TensorFlow's InvalidArgumentError when it is run."""
 

@@ -105,11 +105,37 @@ def test_a_run_of_which_every_record_is_bad_fails_and_exports_nothing(tmp_path: 
     assert "--train_data_pattern" in caught.value.change and exported_steps(options.train_dir) == []
 
 
-def test_a_loss_that_is_nan_ends_training_with_a_hint_and_the_checkpoints_stay(tmp_path: Path) -> None:
-    options = small_options(tmp_path, max_steps=4, model=f"{MODELS}:NanModel")
-    with pytest.raises(UserError, match="The loss is NaN") as caught:
+@pytest.mark.parametrize(
+    ("model", "save_checkpoints_steps", "told"),
+    [
+        ("NanLossInStep10", 5, "The loss is NaN in step 10,"),
+        ("NanWeightsAfterStep10", 5, "Weights are NaN or infinite after step 10,"),
+        ("NanWeightsAfterStep10", 7, "The loss is NaN in step 11,"),
+    ],
+)
+def test_where_numbers_end_training_ends_and_the_newest_checkpoint_is_a_good_one(
+    tmp_path: Path, model: str, save_checkpoints_steps: int, told: str
+) -> None:
+    options = small_options(
+        tmp_path,
+        max_steps=30,
+        model=f"{MODELS}:{model}",
+        save_checkpoints_steps=save_checkpoints_steps,
+        keep_checkpoint_max=1,
+    )
+    with pytest.raises(UserError, match=told) as caught:
         train(options)
-    assert "--base_learning_rate" in caught.value.change and steps(options.train_dir) == [0]
+    assert "--base_learning_rate" in caught.value.change
+    assert f"the checkpoint of step {save_checkpoints_steps} is from before" in caught.value.found
+    assert steps(options.train_dir) == [save_checkpoints_steps]
+    assert np.isfinite(variables(options.train_dir)["w"])
+
+
+def test_a_model_that_begins_with_nan_saves_nothing(tmp_path: Path) -> None:
+    options = small_options(tmp_path, max_steps=4, model=f"{MODELS}:NanModel")
+    with pytest.raises(UserError, match="Weights are NaN or infinite after step 0") as caught:
+        train(options)
+    assert caught.value.found == "1 of 1 variables: w; no checkpoint yet" and steps(options.train_dir) == []
 
 
 @pytest.mark.parametrize("on_bad_record", ["fail", "skip"])

@@ -269,7 +269,7 @@ def test_of_several_that_take_over_a_silent_lock_in_a_bucket_one_gets_it(bucket:
 def test_a_run_that_stood_still_never_writes_over_the_lock_of_its_successor_in_a_bucket(
     bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look = train_dir_lock.read_holder
+    look = read_holder
 
     def replaced_right_after(folder: str) -> object:
         """A beat looks, sees its own lock, stands still, and goes on when another has the folder."""

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from estimators.cvd_models import LogisticModel
-from tests.integration.chaos import FOLDER
+from tests.integration.chaos import FOLDER, HURRY
 
 _STEP_SECS = 0.03
 
@@ -30,7 +30,8 @@ class SlowModel(LogisticModel):
 
 
 def _rest() -> Any:
-    time.sleep(_STEP_SECS)
+    if not (FOLDER in os.environ and Path(os.environ[FOLDER], HURRY).exists()):
+        time.sleep(_STEP_SECS)
     task = json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {"type": "evaluator", "index": 0})
     if FOLDER in os.environ and Path(os.environ[FOLDER], f"{task['type']}-{task['index']}").exists():
         raise KeyError("the author forgot something")

@@ -9,6 +9,8 @@ from cvd_cluster.prediction.input_files import PIECE_BYTES
 from cvd_cluster.prediction.prediction_job import PredictionResult, run_prediction
 from cvd_cluster.prediction.prediction_options import PredictionOptions
 
+# Pictures that are this wide crash the process that predicts them; see served_model.py.
+DEADLY_WIDTH = 13
 OLD = "Id,Category\nan older submission,1\n"
 
 

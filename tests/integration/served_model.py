@@ -1,7 +1,7 @@
 """Makes a small SavedModel with the signature of an export: python -m tests.integration.served_model FOLDER
 
 It takes the mean brightness of a picture, in [0, 1], for the probability of class 1, so that what it must answer can be
-told from the picture.
+told from the picture. A picture of DEADLY_WIDTH pixels aborts the process, inside of TensorFlow.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import sys
 
 import tensorflow as tf
+
+from tests.integration.prediction_runs import DEADLY_WIDTH
 
 v1 = tf.compat.v1
 
@@ -30,7 +32,16 @@ def main(folder: str) -> None:
 
 
 def _brightness(encoded: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_mean(tf.cast(tf.io.decode_jpeg(encoded, channels=3), tf.float32)) / 255
+    pixels = tf.io.decode_jpeg(encoded, channels=3)
+
+    def abort() -> tf.Tensor:
+        with tf.control_dependencies([tf.raw_ops.Abort(error_msg="a deadly picture")]):
+            return tf.constant(0.0)
+
+    def mean() -> tf.Tensor:
+        return tf.reduce_mean(tf.cast(pixels, tf.float32)) / 255
+
+    return tf.cond(tf.equal(tf.shape(pixels)[1], DEADLY_WIDTH), abort, mean)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """launch.inference in pieces of 1 MiB, with a pause behind each: python -m tests.integration.slow_inference SECONDS …
 
-So that a test can interfere between them.
+So that a test can interfere between them. The last line tells how many parts were computed.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ from launch.flags import parse_flags, run_command
 def main() -> None:
     seconds = float(sys.argv.pop(1))
     (options,) = parse_flags("slow_inference", __doc__, PredictionOptions)
-    add = FinishedParts.add
+    add, added = FinishedParts.add, 0
 
     def add_slowly(self: FinishedParts, part: Any) -> Any:
+        nonlocal added
         time.sleep(seconds)
+        added += 1
         return add(self, part)
 
     FinishedParts.add = add_slowly  # type: ignore[method-assign]
     prediction_job.run_prediction(options, piece_bytes=1 << 20)
+    print(f"parts computed: {added}")
 
 
 if __name__ == "__main__":

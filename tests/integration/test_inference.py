@@ -27,7 +27,7 @@ from tests.integration.shards import good_records, write_shard
 @pytest.fixture(scope="module")
 def ray_here() -> Iterator[None]:
     """One Ray for all tests of this file; a prediction run joins the Ray that its process is connected to."""
-    with ray_session(cpus_needed=3, announce=print):
+    with ray_session(cpus_needed=5, announce=print):
         yield
 
 
@@ -61,14 +61,15 @@ def test_each_photo_has_one_row_in_the_order_of_the_files_whatever_the_number_of
     pattern = f"{photos}/catsvsdogs/test/*"
     outputs = []
     for workers in (1, 2, 4):
-        result = runs.predict(pattern, max_worker_count=workers, num_readers=workers, output_format="probability")
-        assert (result.predictors, result.rows, result.predicted) == (min(workers, 2), 500, 500)
+        result = runs.predict(
+            pattern, 1 << 20, max_worker_count=workers, num_readers=workers, output_format="probability"
+        )
+        assert (result.predictors, result.rows, result.predicted) == (workers, 500, 500)
         outputs.append(runs.output.read_bytes())
     assert outputs[1:] == outputs[:1] * 2  # to the last bit of each probability
-    runs.predict(pattern, piece_bytes=1 << 20)
-    first = runs.output.read_bytes()
+    runs.predict(pattern)
 
-    lines = first.decode().splitlines()
+    lines = runs.output.read_text().splitlines()
     files = sorted((photos / "catsvsdogs" / "test").iterdir())
     ids = [parse_example(record).image_id for path in files for _, record in read_records(str(path))]
     assert lines[0] == "Id,Category" and len(lines) == 501

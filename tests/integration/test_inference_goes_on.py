@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import random
 import signal
 import subprocess
 import time
@@ -11,9 +13,15 @@ from pathlib import Path
 import psutil
 import pytest
 
+from estimators.record_schema import serialize_example
+from tests.estimators.drawn_records import offset_of, picture
 from tests.integration.commands import Finished, run_command, running_command
+from tests.integration.prediction_runs import DEADLY_WIDTH
+from tests.integration.shards import write_shard
 
-PREDICTOR = "ray::Predictor"
+COMMAND = "tests.integration.slow_inference"
+PREDICTOR, READER = "ray::Predictor", "ray::Read"
+PARTS = 25  # of 1 MiB, of all photos
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +29,7 @@ def expected(model_dir: Path, photos: Path, tmp_path_factory: pytest.TempPathFac
     """What a run that nobody disturbs writes."""
     folder = tmp_path_factory.mktemp("undisturbed")
     done = _predict(model_dir, photos, folder)
-    assert done.code == 0, done.output
+    assert done.code == 0 and done.lines[-1] == f"parts computed: {PARTS}", done.output
     return (folder / "out.csv").read_bytes()
 
 
@@ -37,54 +45,94 @@ def _flags(model_dir: Path, photos: Path, folder: Path) -> list[str]:
 
 
 def _predict(model_dir: Path, photos: Path, folder: Path) -> Finished:
-    return run_command("tests.integration.slow_inference", "0", *_flags(model_dir, photos, folder))
+    return run_command(COMMAND, "0", *_flags(model_dir, photos, folder))
 
 
-def _children(pid: int, name: str) -> list[psutil.Process]:
-    found = []
-    for process in psutil.Process(pid).children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            if name in " ".join(process.cmdline()):
-                found.append(process)
-    return found
+def _kill(pid: int, name: str) -> int:
+    """Kills the processes below one that have such a name; how many there were."""
+    killed = 0
+    with contextlib.suppress(psutil.Error):
+        for process in psutil.Process(pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if name in " ".join(process.cmdline()):
+                    process.send_signal(signal.SIGKILL)
+                    killed += 1
+    return killed
+
+
+def _parts(folder: Path) -> int:
+    return len(list((folder / "out.csv.parts").glob("*.arrow")))
 
 
 def _wait_for_parts(process: subprocess.Popen[str], folder: Path, count: int) -> None:
     until = time.monotonic() + 120
-    while len(list((folder / "out.csv.parts").glob("*.arrow"))) < count:
+    while _parts(folder) < count:
         assert process.poll() is None and time.monotonic() < until
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("parts", [1, 9])
-def test_a_driver_that_is_killed_loses_nothing_that_is_finished(model_dir, photos, tmp_path, expected, parts):
-    with running_command("tests.integration.slow_inference", "0.3", *_flags(model_dir, photos, tmp_path)) as (
-        process,
-        _,
-    ):
-        _wait_for_parts(process, tmp_path, parts)
+def test_a_driver_that_is_killed_loses_nothing_that_is_finished(model_dir, photos, tmp_path, expected):
+    with running_command(COMMAND, "0.3", *_flags(model_dir, photos, tmp_path)) as (process, _):
+        _wait_for_parts(process, tmp_path, 9)
         process.kill()
         process.wait()
-    kept = sorted((tmp_path / "out.csv.parts").glob("*.arrow"))
-    assert not (tmp_path / "out.csv").exists() and parts <= len(kept) < 25
-    times = [path.stat().st_mtime_ns for path in kept]
+    kept = _parts(tmp_path)
+    assert not (tmp_path / "out.csv").exists() and 9 <= kept < PARTS
     done = _predict(model_dir, photos, tmp_path)
-    assert done.code == 0, done.output
-    assert "were predicted by an earlier run and are kept" in done.output
-    assert times and (tmp_path / "out.csv").read_bytes() == expected
+    assert done.code == 0 and "were predicted by an earlier run and are kept" in done.output, done.output
+    assert done.lines[-1] == f"parts computed: {PARTS - kept}"
+    assert (tmp_path / "out.csv").read_bytes() == expected
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".json") == ["out.csv"]
 
 
-def test_predictors_that_are_killed_are_replaced(model_dir, photos, tmp_path, expected):
-    with running_command("tests.integration.slow_inference", "0.1", *_flags(model_dir, photos, tmp_path)) as (
-        process,
-        _,
-    ):
+def test_predictors_and_readers_that_are_killed_are_replaced(model_dir, photos, tmp_path, expected):
+    with running_command(COMMAND, "0.1", *_flags(model_dir, photos, tmp_path)) as (process, _):
         for parts in (1, 8):
             _wait_for_parts(process, tmp_path, parts)
-            for predictor in _children(process.pid, PREDICTOR):
-                predictor.send_signal(signal.SIGKILL)
+            assert _kill(process.pid, PREDICTOR) == 1
+            _kill(process.pid, READER)
         output, _ = process.communicate(timeout=180)
     assert process.returncode == 0, output
     assert output.count("a predictor's process died; another one takes its place") == 2, output
     assert (tmp_path / "out.csv").read_bytes() == expected
+
+
+def test_kills_at_random_moments_change_no_byte(model_dir, photos, tmp_path, expected):
+    flags = _flags(model_dir, photos, tmp_path)
+    # Between the start of Python and the last part, which come after about 0 and 15 s on two cores.
+    moments = [(random.choice((PREDICTOR, READER)), random.uniform(4, 12)), ("the command", random.uniform(0, 15))]
+    print(moments)  # pytest shows it when the test fails
+    with running_command(COMMAND, "0.2", *flags) as (process, _):
+        for name, seconds in moments:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(seconds)
+            if process.poll() is None and name == "the command":
+                process.kill()
+            elif process.poll() is None:
+                _kill(process.pid, name)
+        process.wait()
+    done = _predict(model_dir, photos, tmp_path)
+    assert done.code == 0, done.output
+    assert (tmp_path / "out.csv").read_bytes() == expected
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "out.csv.json"]
+
+
+def test_a_record_that_crashes_tensorflow_is_left_out_and_all_others_are_predicted(
+    model_dir, photos, tmp_path, expected
+):
+    records = [serialize_example(picture(9), f"before-{i}") for i in range(3)]
+    deadly = serialize_example(picture(9, size=(DEADLY_WIDTH, 10)), "deadly")
+    shard = write_shard(tmp_path / "shard", [*records, deadly, serialize_example(picture(9), "behind")])
+    flags = [flag for flag in _flags(model_dir, photos, tmp_path) if "pattern" not in flag]
+    pattern = f"--input_data_pattern={photos}/catsvsdogs/test/*,{shard}"
+    done = run_command(COMMAND, "0", *flags, pattern, "--on_bad_record=quarantine", timeout=400)
+    assert done.code == 0, done.output
+    assert done.output.count("a predictor's process died; another one takes its place") >= 3, done.output
+    with open(f"{tmp_path}/out.csv.quarantine.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["file"] == str(shard) and (row["row"], row["id"]) == ("3", "deadly"), row
+    assert row["offset"] == str(offset_of(records)) and row["reason"] == "it crashed the predictor"
+    lines = (tmp_path / "out.csv").read_bytes().splitlines(keepends=True)
+    drawn = [line.partition(b",")[0] for line in lines if line.startswith((b"before", b"behind"))]
+    assert drawn == [b"before-0", b"before-1", b"before-2", b"behind"]
+    assert b"".join(line for line in lines if not line.startswith((b"before", b"behind"))) == expected

@@ -15,22 +15,34 @@ class _Bar:
         pass
 
 
-def test_the_first_and_the_last_batch_and_one_a_second_have_a_line():
-    now, lines, bar = [100.0], list[str](), _Bar()
-    progress = Progress(1000, lines.append, bar=bar, clock=lambda: now[0])
+def _advance(progress: Progress, now: list[float]) -> None:
     for seconds in (5.0, 5.5, 5.9, 6.25, 6.5):
         now[0] = 100.0 + seconds
         progress.advance(256, 100)
-    assert bar.total == 2560  # half of the bytes are read
+
+
+def test_the_first_and_the_last_batch_and_one_a_second_have_a_line_with_rate_and_time_left():
+    now, lines = [100.0], list[str]()
+    progress = Progress(1000, lines.append, clock=lambda: now[0])
+    _advance(progress, now)
     for _ in range(2):
         progress.finish()
     assert lines == [
         "num examples processed: 256 elapsed seconds: 5.00",
-        "num examples processed: 1024 elapsed seconds: 6.25",
+        "num examples processed: 1024 elapsed seconds: 6.25, 614 a second, 2 seconds left",
         "num examples processed: 1280 elapsed seconds: 6.50",
     ]
-    assert bar.shown == bar.total == progress.done == progress.predicted == 1280
     assert progress.seconds_to_first == 5.0 and progress.elapsed == 6.5
+
+
+def test_where_there_is_a_bar_only_the_last_photos_have_a_line():
+    now, lines, bar = [100.0], list[str](), _Bar()
+    progress = Progress(1000, lines.append, bar=bar, clock=lambda: now[0])
+    _advance(progress, now)
+    assert bar.total == 2560  # half of the bytes are read
+    progress.finish()
+    assert lines == ["num examples processed: 1280 elapsed seconds: 6.50"]
+    assert bar.shown == bar.total == progress.done == progress.predicted == 1280
 
 
 def test_what_an_earlier_run_predicted_counts_but_not_for_the_speed():

@@ -79,6 +79,10 @@ def test_a_writer_that_is_killed_midway_leaves_the_old_file(tmp_path: Path) -> N
     assert done.returncode == -signal.SIGKILL
     assert target.read_text() == "old"
     assert [name for name in os.listdir(tmp_path) if not storage.is_hidden_partial(name)] == ["result.csv"]
+    (tmp_path / ".other.csv.12345678.partial").write_text("of another file")
+    assert len(os.listdir(tmp_path)) == 3
+    storage.delete_partials_of(str(target))
+    assert sorted(os.listdir(tmp_path)) == [".other.csv.12345678.partial", "result.csv"]
 
 
 def test_two_writers_of_one_name_do_not_mix(tmp_path: Path) -> None:

@@ -100,6 +100,18 @@ def test_an_id_that_comes_twice_is_named_with_both_places(tmp_path):
     _refused(options, "same id", "'2' is the id in line 2 of", "00000-of-00002 and in line 3 of", "00001-of-00002")
 
 
+def test_the_ids_are_compared_with_those_of_a_sample_submission(tmp_path):
+    options = _write(tmp_path, [_line("1"), _line("2")], [_line("3")])
+    sample = tmp_path / "sample.csv"
+    options = ConversionOptions(**{**options.to_json(), "sample_submission": str(sample)})
+    sample.write_text("Id,Category\n1,0\n2,0\n4,0\n")
+    _refused(options, "not those of the sample", "1 are missing: 4; 1 are not in it: 3")
+    sample.write_text("Id,Category\n1,0\n3,0\n2,0\n")
+    lines: list[str] = []
+    assert convert(options, announce=lines.append) == 3
+    assert "in another order" in lines[0] and "row 2 is 2 here and 3 there" in lines[0]
+
+
 def test_a_missing_file_is_named(tmp_path):
     options = _write(tmp_path, [_line("1")], [_line("2")], [_line("3")])
     (tmp_path / "prediction.results-00001-of-00003").unlink()
