@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +42,9 @@ def _row(cell: Cell) -> tuple[str, bool]:
         try:
             check(outcome)
         except AssertionError as error:
-            what = f"NOT AS EXPECTED ({what}): {' '.join(str(error).split())[:100]}"
+            line = traceback.extract_tb(error.__traceback__)[-1].line
+            what = f"NOT AS EXPECTED ({what}): {line} {' '.join(str(error).split())[:100]}"
+            print(f"{cell} ended with {outcome.code}, {outcome.state}:\n{outcome.output}", file=sys.stderr)
         seconds = outcome.seconds_to_next_step() if outcome.state == "SUCCEEDED" else None
         lost = f"{outcome.steps_lost()}" if seconds is not None else ""
         shown = f"{seconds:.1f}" if seconds is not None else ""

@@ -38,10 +38,10 @@ class CheckedRun:
 def planned_run(
     options: ExperimentOptions, cluster: ClusterOptions, *, start_new_model: bool, announce: Callable[[str], None]
 ) -> tuple[TrainingPlan, tuple[Task, ...]]:
-    """Checks and plans a run as far as this machine and its files tell; starts nothing.
+    """Checks and plans a run as far as its files tell; starts nothing.
 
     Raises:
-      UserError: something does not fit; DataError: a data file is damaged; InfeasibleError: this machine is too small.
+      UserError: something does not fit; DataError: a data file is damaged.
     """
     plan = prepare_run(
         options,
@@ -52,10 +52,7 @@ def planned_run(
         start_new_model=start_new_model,
         announce=announce,
     )
-    tasks = make_topology(cluster, with_evaluator=plan.eval_data is not None)
-    if starts_ray_here():
-        check_this_machine(tasks)
-    return plan, tasks
+    return plan, make_topology(cluster, with_evaluator=plan.eval_data is not None)
 
 
 @contextlib.contextmanager
@@ -68,9 +65,11 @@ def checked_run(
       HarnessError: with a message for people.
     """
     plan, tasks = planned_run(options, cluster, start_new_model=start_new_model, announce=announce)
+    if starts_ray_here():
+        check_this_machine(tasks)
     cpus, gpus = sum(task.cpus for task in tasks), sum(task.gpus for task in tasks)
     with (
-        graph_checked_beside(options) as graph_is_built,
+        graph_checked_beside(options, warm_start_from=plan.warm_start_from) as graph_is_built,
         ray_session(cpus_needed=cpus, gpus_needed=gpus, announce=announce) as session,
         placed(tasks, timeout_secs=cluster.placement_timeout_secs, announce=announce) as group,
     ):

@@ -40,6 +40,12 @@ class ClusterOptions(Options):
     placement_timeout_secs: float = option(
         0.0, group=_GROUP, at_least=0, help="seconds to wait for nodes of an autoscaling cluster to come up"
     )
+    cluster_file: str | None = option(
+        None,
+        group=_GROUP,
+        help="with --dry_run: the file of `ray up`, which is checked, and whose machines must be able to hold the run; "
+        "the cluster need not be up",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,6 +63,12 @@ class ClusterOptions(Options):
                 f"--placement_timeout_secs={self.placement_timeout_secs}",
                 change="leave them out (CUDA_VISIBLE_DEVICES says which GPUs a process sees), or --strategy to "
                 "multi_worker_mirrored or parameter_server",
+            )
+        if self.in_this_process and self.cluster_file is not None:
+            raise UserError(
+                f"--strategy={self.strategy} asks no cluster for anything",
+                asked=f"--strategy={self.strategy} --cluster_file={self.cluster_file}",
+                change="--strategy to multi_worker_mirrored or parameter_server, or leave --cluster_file out",
             )
         if self.strategy != "mirrored" and self.num_replicas is not None:
             raise UserError(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from cvd_cluster.checked_run import checked_run, planned_run
 from cvd_cluster.cluster_options import ClusterOptions
-from cvd_cluster.preflight import NodeReport
+from cvd_cluster.placement import check_this_machine
 from cvd_cluster.ray_session import starts_ray_here
 from cvd_cluster.topology import Task, make_topology
 from estimators.experiment_options import ExperimentOptions
@@ -38,9 +38,15 @@ def dry_run(
       HarnessError: what the run itself would end with.
     """
     checks = ["flags", "model and loss", "--train_dir", "data files"]
-    if not cluster.in_this_process and not starts_ray_here():
+    nodes: dict[Task, str] = {}
+    machines = ""
+    if cluster.cluster_file is not None:
+        machines = _machines(cluster, options, cluster.cluster_file, announce)
+        checks.insert(0, "--cluster_file")
+    if cluster.cluster_file is None and not cluster.in_this_process and not starts_ray_here():
         with checked_run(options, cluster, start_new_model=start_new_model, announce=announce) as run:
-            plan, tasks, nodes = run.plan, run.tasks, run.nodes
+            plan, tasks = run.plan, run.tasks
+            nodes = {task: report.host for task, report in run.nodes.items()}
         checks += ["room on the cluster", "versions, data and --train_dir on every node"]
     else:
         with graph_checked_beside(options) as graph_is_built:
@@ -55,16 +61,30 @@ def dry_run(
                 tasks = make_topology(cluster, with_evaluator=plan.eval_data is not None)
             else:
                 plan, tasks = planned_run(options, cluster, start_new_model=start_new_model, announce=announce)
-                checks.append("room on this machine")
+                if cluster.cluster_file is None:
+                    check_this_machine(tasks)
+                    checks.append("room on this machine")
             graph_is_built()
-        nodes = {}
+        nodes = {task: "" if machines else platform.node() for task in tasks}
     checks.append("the graph of model and loss")
-    for line in [*_summary(options, plan, start_new_model), "", *_table(tasks, plan, nodes)]:
+    for line in [*_summary(options, plan, start_new_model, machines), "", *_table(tasks, plan, nodes)]:
         announce(line)
     announce(f"\nchecked: {', '.join(checks)}. Nothing was written, and nothing runs.")
 
 
-def _summary(options: ExperimentOptions, plan: TrainingPlan, start_new_model: bool) -> list[str]:
+def _machines(cluster: ClusterOptions, options: ExperimentOptions, path: str, announce: Callable[[str], None]) -> str:
+    """What a cluster file's cluster would bring up for the run, for people; checked before all that takes longer."""
+    from cvd_cluster.cluster_file import machines, read_cluster_file
+    from cvd_cluster.node_types import nodes_for
+
+    config = read_cluster_file(path, announce=announce)
+    counts = nodes_for(make_topology(cluster, with_evaluator=options.eval_data_pattern is not None), config, path)
+    if counts is None:
+        return f"{', '.join(machines(config)) or path}; what they have is known, and checked, when they are up"
+    return f"{', '.join(f'{count} {name}' for name, count in counts.items())}, brought up for this run"
+
+
+def _summary(options: ExperimentOptions, plan: TrainingPlan, start_new_model: bool, machines: str) -> list[str]:
     newest = None if start_new_model else look(options.train_dir).newest
     begins = f"goes on from step {newest.step}" if newest else "begins at step 0"
     if newest and newest.step >= plan.max_steps:
@@ -77,13 +97,15 @@ def _summary(options: ExperimentOptions, plan: TrainingPlan, start_new_model: bo
         "steps": f"{plan.max_steps}; the run {begins}",
         "train_dir": options.train_dir + (", emptied first" if start_new_model else ""),
     }
+    if machines:
+        rows["machines"] = machines
     if plan.warm_start_from:
         rows["initial values"] = plan.warm_start_from
     width = max(map(len, rows))
     return [f"{name.ljust(width)}  {value}" for name, value in rows.items()]
 
 
-def _table(tasks: Sequence[Task], plan: TrainingPlan, nodes: Mapping[Task, NodeReport]) -> list[str]:
+def _table(tasks: Sequence[Task], plan: TrainingPlan, nodes: Mapping[Task, str]) -> list[str]:
     rows = [("role", "node", "CPUs", "GPUs", "files", "examples")]
     in_this_process = plan.strategy in ("local", "mirrored")
     for task in tasks:
@@ -93,9 +115,8 @@ def _table(tasks: Sequence[Task], plan: TrainingPlan, nodes: Mapping[Task, NodeR
             files, examples = str(len(shard.files)), str(shard.examples)
         elif task.role == "evaluator" and plan.eval_data is not None:
             files, examples = str(len(plan.eval_data.paths)), str(plan.eval_data.examples)
-        node = nodes[task].host if task in nodes else platform.node()
         cpus, gpus = ("all", "all") if in_this_process else (f"{task.cpus:g}", str(task.gpus))
-        rows.append((task.name, node, cpus, gpus, files, examples))
+        rows.append((task.name, nodes[task], cpus, gpus, files, examples))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
 

@@ -18,6 +18,7 @@ from estimators.exports import exported_steps
 from estimators.generation import check_generation
 from estimators.hooks.agreed_requests import AgreedRequests
 from estimators.hooks.checkpoint_saving import AtMultiples, checkpoint_hook
+from estimators.hooks.finite_training import FiniteTrainingHook
 from estimators.hooks.last_step import LastStepHook
 from estimators.hooks.progress import ProgressHook
 from estimators.hooks.restored_shapes import RestoredShapesHook
@@ -95,12 +96,6 @@ class Experiment:
                 tf.estimator.train_and_evaluate(estimator, spec, tf.estimator.EvalSpec(spec.input_fn))
         except (tf.errors.InvalidArgumentError, tf.errors.DataLossError, tf.errors.NotFoundError) as error:
             raise self._explain(error) from error
-        except tf.estimator.NanLossDuringTrainingError as error:
-            raise UserError(
-                "The loss is NaN, so training stopped; the checkpoints from before stay",
-                asked=f"--model={self.options.model} --label_loss={self.options.label_loss}",
-                change="a smaller --base_learning_rate or --clip_gradient_norm, or the loss",
-            ) from error
         finally:
             skipped.summarize()
 
@@ -149,19 +144,20 @@ class Experiment:
         )
 
     def _hooks(self) -> list[Any]:
-        hooks = [RestoredShapesHook(self.options.train_dir), ProgressHook(self.reporter)]
+        finite = FiniteTrainingHook(self.options)
+        hooks = [RestoredShapesHook(self.options.train_dir), ProgressHook(self.reporter), finite]
         if self.plan.strategy == "parameter_server":
             hooks.append(LastStepHook(self.plan.max_steps, self.plan.num_workers))
         periods = (self.options.save_checkpoints_steps, self.options.export_model_steps)
         timer = AtMultiples(*filter(None, periods))
         if self.is_chief:
+
+            def check(session: Any) -> None:
+                check_generation(self.options.train_dir, self.generation)
+                finite.check_weights(session)
+
             self.requests.attach(timer, every_secs=self.options.save_checkpoints_secs)
-            saver = checkpoint_hook(
-                self.options.train_dir,
-                timer=timer,
-                saved=self._after_checkpoint,
-                check=lambda: check_generation(self.options.train_dir, self.generation),
-            )
+            saver = checkpoint_hook(self.options.train_dir, timer=timer, saved=self._after_checkpoint, check=check)
             hooks += [self.requests, saver]
         elif self.plan.strategy == "multi_worker_mirrored":
             self.requests.attach(timer, every_secs=None)

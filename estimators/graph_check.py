@@ -1,7 +1,7 @@
 """Builds the graph of model and loss once, before a run begins: `python -m estimators.graph_check RESULT_FD`.
 
-A model that cannot be built is told before anything is written; so `--start_new_model` has deleted nothing for it. In a
-run on Ray a process of its own does it, beside the start of Ray: the command itself never imports TensorFlow.
+A model that cannot be built is told before anything is written; so `--start_new_model` has deleted nothing for it. For
+a run on Ray a process of its own does it, beside the start of Ray: that command itself never imports TensorFlow.
 """
 
 from __future__ import annotations
@@ -22,11 +22,16 @@ from estimators.tensorflow_compat import quiet_tensorflow
 from estimators.user_code import user_errors_told
 
 
-def build_graph(options: ExperimentOptions) -> None:
+def build_graph(options: ExperimentOptions, *, warm_start_from: str | None = None) -> None:
     """Builds what training, evaluation and export will build, on no data and without a session.
 
+    Args:
+      options: of the run.
+      warm_start_from: prefix of the checkpoint that a new run begins with; None for the model's own values.
+
     Raises:
-      UserError: model and loss do not fit, or the user's code raised something.
+      UserError: model and loss do not fit, the checkpoint is of a wholly different model, or the user's code raised
+        something.
     """
     quiet_tensorflow()
     import tensorflow as tf
@@ -46,19 +51,23 @@ def build_graph(options: ExperimentOptions) -> None:
             image = tf.compat.v1.placeholder(tf.float32, [batch, size, size, 3])
             features = {"image": image, "image_id": tf.compat.v1.placeholder(tf.string, [batch])}
             labels = None if mode == keys.PREDICT else tf.compat.v1.placeholder(tf.int64, [batch])
-            make_model_fn(options, examples_per_step=options.batch_size)(features, labels, mode)
+            make_model_fn(options, examples_per_step=options.batch_size, warm_start_from=warm_start_from)(
+                features, labels, mode
+            )
 
 
 @contextlib.contextmanager
-def graph_checked_beside(options: ExperimentOptions) -> Iterator[Callable[[], None]]:
-    """Starts a process that builds the graph; yields a function that returns once it is built.
+def graph_checked_beside(
+    options: ExperimentOptions, *, warm_start_from: str | None = None
+) -> Iterator[Callable[[], None]]:
+    """Starts a process that builds the graph; yields a function that returns once it is built. See `build_graph`.
 
     Raises, that function:
       UserError: the graph cannot be built.
       InfrastructureError: the process ended without a word.
     """
     with tempfile.TemporaryFile() as output:
-        check = _GraphCheck(options, output)
+        check = _GraphCheck(options, warm_start_from, output)
         try:
             yield check.wait
         finally:
@@ -66,7 +75,7 @@ def graph_checked_beside(options: ExperimentOptions) -> Iterator[Callable[[], No
 
 
 class _GraphCheck:
-    def __init__(self, options: ExperimentOptions, output: IO[bytes]) -> None:
+    def __init__(self, options: ExperimentOptions, warm_start_from: str | None, output: IO[bytes]) -> None:
         read_fd, write_fd = os.pipe()
         self._output = output
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "CUDA_VISIBLE_DEVICES": "-1"}
@@ -76,7 +85,7 @@ class _GraphCheck:
         finally:
             os.close(write_fd)
         self._result = os.fdopen(read_fd, "rb")
-        self._process.write_line(json.dumps(options.to_json()))
+        self._process.write_line(json.dumps([options.to_json(), warm_start_from]))
 
     def wait(self) -> None:
         result = self._result.read()
@@ -100,11 +109,12 @@ class _GraphCheck:
 
 
 def main() -> int:
-    """Reads options from stdin; writes the pickled error, if there is one, to RESULT_FD."""
+    """Reads what to build from stdin; writes the pickled error, if there is one, to RESULT_FD."""
     die_with_parent()
-    options = ExperimentOptions.from_json(json.loads(sys.stdin.readline()), source="the options of this check")
+    values, warm_start_from = json.loads(sys.stdin.readline())
+    options = ExperimentOptions.from_json(values, source="the options of this check")
     try:
-        build_graph(options)
+        build_graph(options, warm_start_from=warm_start_from)
     except HarnessError as error:
         with os.fdopen(int(sys.argv[1]), "wb") as result:
             pickle.dump(error, result)

@@ -15,6 +15,7 @@ from estimators.errors import InfrastructureError, StoppedError
 from estimators.experiment_options import ExperimentOptions
 from estimators.failed_evaluations import check_none_failed
 from estimators.generation import begin_generation
+from estimators.graph_check import build_graph
 from estimators.preparation import prepare_run
 from estimators.reporting import ConsoleReporter
 from estimators.run_state import RunState, write_run_state
@@ -44,9 +45,13 @@ def train_locally(
     Raises:
       HarnessError: with a message for people.
     """
-
     plan = plan_locally(options, strategy=strategy, num_replicas=num_replicas, start_new_model=start_new_model)
     quiet_tensorflow()
+    if strategy == "mirrored":
+        from estimators.mirrored_replicas import divide_processor
+
+        divide_processor(plan.replicas_per_worker)
+    build_graph(options, warm_start_from=plan.warm_start_from)
     from estimators.experiment import Experiment
 
     def train(scratch_dir: str, signals: StopSignals) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection
 
 from estimators import storage
@@ -10,17 +11,24 @@ from estimators.errors import UserError
 from estimators.torn_checkpoints import look
 
 
-def find_checkpoint(path: str, *, announce: Callable[[str], None] = print) -> str:
+def find_checkpoint(path: str, *, emptied: str | None = None, announce: Callable[[str], None] = print) -> str:
     """The prefix of the checkpoint that is meant; needs no TensorFlow.
 
     Args:
       path: a training folder, of which the newest sound checkpoint is taken, or a prefix such as
         `/tmp/run/model.ckpt-500`.
+      emptied: the folder that is emptied before the run begins; None if none is.
       announce: called with a line if a newer one is torn.
 
     Raises:
-      UserError: there is no checkpoint, or none is sound.
+      UserError: there is no checkpoint, none is sound, or it would be deleted.
     """
+    if emptied is not None and _is_in(path, emptied):
+        raise UserError(
+            "--start_new_model would delete the checkpoint to start from; nothing was deleted",
+            asked=f"--warm_start_from={path} --train_dir={emptied} --start_new_model",
+            change="--train_dir to another folder, or leave --start_new_model out to continue that run",
+        )
     if storage.exists(path + ".index"):
         if flaw := flaw_of(path):
             raise _no_checkpoint(path, f"{flaw}, so it is torn")
@@ -34,6 +42,12 @@ def find_checkpoint(path: str, *, announce: Callable[[str], None] = print) -> st
     if torn:
         announce(f"{torn}; {found.newest.prefix} is taken instead")
     return found.newest.prefix
+
+
+def _is_in(path: str, folder: str) -> bool:
+    if not storage.is_remote(path):
+        path, folder = os.path.realpath(path), os.path.realpath(folder)
+    return f"{path}/".startswith(f"{folder.rstrip('/')}/")
 
 
 def _no_checkpoint(path: str, found: str) -> UserError:

@@ -12,7 +12,7 @@ on several workers, in a Ray that is started here or that this machine or job be
     python -m launch.train … --strategy=parameter_server --num_workers=2 --num_parameter_servers=1
 
 Without --start_new_model a run that was begun in train_dir is continued. With --dry_run all is checked and the plan
-printed, and nothing is written.
+printed, and nothing is written; with --cluster_file=cluster.yaml for a cluster that is not up yet.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from __future__ import annotations
 from cvd_cluster.cluster_options import ClusterOptions
 from cvd_cluster.ray_session import require_absolute_paths
 from cvd_cluster.supervision_options import SupervisionOptions
+from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions, StartOptions
+from estimators.tensorboard_server import tensorboard_of
 from launch.flags import parse_flags, run_command
 
 _PATHS = ("train_dir", "train_data_pattern", "eval_data_pattern", "warm_start_from")
@@ -37,12 +39,26 @@ def main() -> None:
         from cvd_cluster.dry_run import dry_run
 
         dry_run(options, cluster, start_new_model=start.start_new_model)
-    elif cluster.in_this_process:
+    elif cluster.cluster_file is not None:
+        raise UserError(
+            "--cluster_file is for --dry_run",
+            asked=f"--cluster_file={cluster.cluster_file}",
+            change="--dry_run; or `ray up`, and this command as a job: `python -m launch.submit train …`",
+        )
+    else:
+        with tensorboard_of(options.train_dir, start.tensorboard_port):
+            _train(options, start, cluster, supervision)
+
+
+def _train(
+    options: ExperimentOptions, start: StartOptions, cluster: ClusterOptions, supervision: SupervisionOptions
+) -> None:
+    if cluster.in_this_process:
         from estimators.local_training import train_locally
 
         train_locally(
             options,
-            strategy=cluster.strategy,
+            strategy=cluster.strategy,  # type: ignore[arg-type]
             num_replicas=cluster.num_replicas,
             start_new_model=start.start_new_model,
         )

@@ -23,6 +23,9 @@ from estimators.tensorflow_compat import quiet_tensorflow
 
 # After the last checkpoint `session.close()` of a chief whose peers were restarted can hang for 40 s.
 _CLOSING_SECS = 3.0
+# What a collective operation says when another one was given up, here or at a peer; the status is that one's, of any
+# kind. From BaseCollectiveExecutor::StartAbort of TensorFlow's base_collective_executor.cc.
+_COLLECTIVE_ABORTED = "Collective ops is aborted by"
 
 
 class PipeReporter:
@@ -124,7 +127,8 @@ def _send_failure(reporter: PipeReporter, error: BaseException) -> None:
         message=error.summary if isinstance(error, HarnessError) else str(error),
         parts=[error.asked, error.found, error.change] if isinstance(error, HarnessError) else None,
         traceback=traceback.format_exc(),
-        is_echo=_is_tensorflows(error, "UnavailableError", "AbortedError", "CancelledError"),
+        is_echo=_is_tensorflows(error, "UnavailableError", "AbortedError", "CancelledError")
+        or (_is_tensorflows(error, "OpError") and _COLLECTIVE_ABORTED in str(error)),
         is_tensorflows=_is_tensorflows(error, "OpError"),
     )
 

@@ -42,10 +42,12 @@ def error_of(troubled: Sequence[RoleStatus], log_folder: str) -> HarnessError:
       log_folder: where the logs of the roles are, for the message.
     """
 
-    def rank(status: RoleStatus) -> tuple[bool, float]:
-        echo = status.failure is not None and status.failure.is_echo
-        # A process without a word has no time of its own; a Python error explains more than it does.
-        return echo, status.failure.time if status.failure else float("inf")
+    def rank(status: RoleStatus) -> tuple[bool, bool, bool, float]:
+        failure = status.failure
+        if failure is None:  # a Python error explains more than a process without a word
+            return False, False, True, 0.0
+        # An error of TensorFlow may follow from one of Python in another role, and never the other way round.
+        return failure.is_echo, failure.is_tensorflows, False, failure.time
 
     first = min(troubled, key=rank)
     others = [status.name for status in troubled if status is not first]

@@ -73,7 +73,7 @@ def check_file(task: FileToCheck) -> CheckedFile:
     count = 0
 
     def take_damage(damage: DamagedRecordError) -> None:
-        faults.append(damage.found)
+        faults.append(damage.found.removeprefix(f"{task.path} "))
 
     for offset, data in read_records(task.path, on_damage=take_damage):
         count += 1

@@ -15,17 +15,17 @@ class AroundCheckpoint(tf.estimator.CheckpointSaverListener):  # type: ignore[mi
     """Calls a function before a checkpoint is written, and one once it is complete.
 
     Args:
-      check: called before; what it raises keeps the checkpoint from being written.
+      check: called before, with the session; what it raises keeps the checkpoint from being written.
       saved: called with (global step, whether it is the last of the run). A last step that was saved before, since it
         was due anyway, is told once more as the last.
     """
 
-    def __init__(self, check: Callable[[], None], saved: Callable[[int, bool], None]) -> None:
+    def __init__(self, check: Callable[[Any], None], saved: Callable[[int, bool], None]) -> None:
         self._check, self._saved = check, saved
 
     def before_save(self, session: Any, global_step_value: Any) -> None:
         """A checkpoint is about to be written."""
-        self._check()
+        self._check(session)
 
     def after_save(self, session: Any, global_step_value: Any) -> None:
         """A checkpoint was written."""
@@ -86,7 +86,7 @@ def checkpoint_hook(
     *,
     timer: AtMultiples,
     saved: Callable[[int, bool], None] | None,
-    check: Callable[[], None] = lambda: None,
+    check: Callable[[Any], None] = lambda session: None,
 ) -> Any:
     """A hook that saves at the start, when its timer says so, and at the end.
 

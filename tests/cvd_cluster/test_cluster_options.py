@@ -21,6 +21,7 @@ from estimators.errors import UserError
         ({"strategy": "mirrored", "num_replicas": 0}, ["--num_replicas=0", "at least 1"]),
         ({"num_replicas": 2}, ["--num_replicas=2", "--strategy=mirrored"]),
         ({"gpus_per_worker": 1}, ["--gpus_per_worker=1", "CUDA_VISIBLE_DEVICES"]),
+        ({"cluster_file": "cluster.yaml"}, ["--strategy=local", "--cluster_file=cluster.yaml"]),
         ({"strategy": "mirrored", "placement_timeout_secs": 5.0}, ["--placement_timeout_secs=5.0"]),
         (
             {"strategy": "parameter_server", "num_parameter_servers": 1, "gpus_per_worker": 2},

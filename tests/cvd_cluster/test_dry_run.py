@@ -67,6 +67,33 @@ def test_a_run_that_would_be_continued_is_shown_as_that(tmp_path: Path) -> None:
     assert any(line.startswith("train_dir") and line.endswith("emptied first") for line in anew)
 
 
+def test_a_cluster_that_is_not_up_is_planned_by_its_file(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path_factory.mktemp("home")
+    (home / ".ray").mkdir()
+    (home / ".ray" / "auth_token").touch()
+    root = Path(__file__).parents[2]
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("HOME", str(home))
+    file = tmp_path / "cluster.yaml"
+    file.write_text((root / "cluster.yaml").read_text().replace("project_id: null", "project_id: mine"))
+    options = small_options(tmp_path)
+
+    def planned(**cluster: object) -> list[str]:
+        asked = {"strategy": "multi_worker_mirrored", "num_workers": 2, "cluster_file": str(file), **cluster}
+        return shown(options, ClusterOptions(**asked))  # type: ignore[arg-type]
+
+    # More than this machine has; another one is asked for.
+    lines = planned(gpus_per_worker=4, cpus_per_worker=32)
+    assert any(line.split()[:3] == ["machines", "2", "gpu_4,"] for line in lines)
+    assert row(lines, "worker-0") == ["worker-0", "32", "4", "1", "8"]
+    assert lines[-1].startswith("\nchecked: --cluster_file, flags") and "this machine" not in lines[-1]
+    with pytest.raises(InfeasibleError, match="8 gpu_1"):
+        planned(gpus_per_worker=8)
+    assert not Path(options.train_dir).exists()
+
+
 @pytest.mark.parametrize(
     ("values", "cluster", "error", "said"),
     [

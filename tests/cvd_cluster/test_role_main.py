@@ -107,6 +107,16 @@ def test_what_tensorflow_raises_when_a_peer_is_gone_is_an_echo(pipe: Pipe, name:
     assert sent_failure(pipe, error).is_echo == is_echo
 
 
+@pytest.mark.parametrize("name", ["InternalError", "UnknownError", "InvalidArgumentError"])
+def test_a_collective_operation_that_was_given_up_is_an_echo_of_whatever_kind(pipe: Pipe, name: str) -> None:
+    import tensorflow as tf
+
+    error = getattr(tf.errors, name)(
+        None, None, "Collective ops is aborted by: Delete called on non-empty BufRendezvous\nThe error could be …"
+    )
+    assert sent_failure(pipe, error).is_echo
+
+
 def test_an_error_of_the_clusters_own_is_no_echo(pipe: Pipe) -> None:
     assert not sent_failure(pipe, RoleError("x")).is_echo
 

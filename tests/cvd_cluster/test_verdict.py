@@ -68,6 +68,12 @@ def test_of_two_errors_the_earlier_is_the_cause() -> None:
     assert told(late, early).startswith("worker-0 failed: ValueError (chief-0")
 
 
+def test_an_error_of_python_explains_more_than_one_of_tensorflow_that_came_before_it() -> None:
+    follows = status(CHIEF, FAILED, failure=failure("InternalError", is_tensorflows=True, time=99.0))
+    cause = status(WORKER, FAILED, failure=failure("ValueError", time=100.0))
+    assert told(follows, cause).startswith("worker-0 failed: ValueError (chief-0")
+
+
 def test_a_python_error_explains_more_than_a_process_that_is_lost() -> None:
     assert told(status(PS, LOST), status(WORKER, FAILED)).startswith("worker-0 failed: KeyError (ps-0 ended after it)")
 

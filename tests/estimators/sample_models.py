@@ -85,6 +85,23 @@ class OneColumn(Returns):
     output = staticmethod(lambda mean: {"predictions": mean})
 
 
+class HalfABatch(Returns):
+    output = staticmethod(lambda mean: {"predictions": mean[:2]})
+
+
+class VectorPenalty(Returns):
+    @staticmethod
+    def output(mean):
+        weight = tf.compat.v1.get_variable("w", [3])
+        return {"predictions": tf.sigmoid(mean * weight[0]), "regularization_loss": weight}
+
+
+class LoneUpdate(Returns):
+    @staticmethod
+    def output(mean):
+        return {"predictions": tf.sigmoid(mean * tf.compat.v1.get_variable("w", [])), "update_ops": tf.no_op()}
+
+
 class VectorLoss(BaseLoss):
     def calculate_loss(self, predictions, labels, **params):
         return tf.reduce_mean(tf.square(predictions - labels), axis=1)
@@ -108,6 +125,36 @@ class NanModel(Returns):
             "predictions": mean * tf.compat.v1.get_variable("w", [], initializer=tf.constant_initializer(float("nan")))
         }
     )
+
+
+class _SpoiledInStep10(BaseModel):
+    """All is well for nine steps."""
+
+    spoiled: Any
+
+    def create_model(self, model_input, num_classes=2, is_training=True, **params):
+        weight = tf.compat.v1.get_variable("w", [], initializer=tf.compat.v1.constant_initializer(0.5))
+        loss = tf.cond(
+            tf.compat.v1.train.get_or_create_global_step() >= 9, lambda: self.spoiled(weight), lambda: 0.1 * weight
+        )
+        return {"predictions": tf.sigmoid(weight * _mean_colour(model_input)), "loss": loss}
+
+
+class NanLossInStep10(_SpoiledInStep10):
+    """The loss is NaN."""
+
+    @staticmethod
+    def spoiled(weight):
+        return weight * float("nan")
+
+
+class NanWeightsAfterStep10(_SpoiledInStep10):
+    """The loss is 0, and its gradient infinite: the weight is NaN after the step, the loss only in the next one."""
+
+    @staticmethod
+    def spoiled(weight):
+        zero = tf.cast(tf.compat.v1.train.get_or_create_global_step() < 0, tf.float32)  # a plain 0 is optimised away
+        return tf.sqrt(zero * weight)
 
 
 class BrokenInTheGraph(Returns):

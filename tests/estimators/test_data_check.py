@@ -50,6 +50,15 @@ def test_a_pattern_that_matches_nothing_names_what_is_there(tmp_path: Path) -> N
     assert "train-0" in error.found and "quotes" in error.change
 
 
+@pytest.mark.parametrize("named", ["data", "data/"])
+def test_a_folder_is_told_with_the_pattern_that_may_be_meant(named: str, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    numbered_file(tmp_path / "data" / "train-0", [0])
+    error = refused(f"{tmp_path}/{named}")
+    assert "is a folder" in error.summary and "train-0" in error.found
+    assert f"--train_data_pattern='{tmp_path}/data/*'" in error.change
+
+
 def test_a_folder_that_does_not_exist_is_told(tmp_path: Path) -> None:
     assert f"the folder {tmp_path}/nowhere does not exist" in refused(tmp_path / "nowhere" / "*").found
 

@@ -52,11 +52,16 @@ def test_a_run_reports_saves_exports_and_resumes(tmp_path: Path) -> None:
     assert exported_steps(options.train_dir) == [3, 6, 8]
 
 
-@pytest.mark.parametrize("model", ["LogisticModel", "CnnModel", "ResNetModel", f"{MODELS}:KerasDropout"])
-def test_a_seed_gives_the_same_checkpoint_in_each_run(model: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("model", "augment"),
+    [("LogisticModel", False), ("CnnModel", True), ("ResNetModel", True), (f"{MODELS}:KerasDropout", False)],
+)
+def test_a_seed_gives_the_same_checkpoint_in_each_run(model: str, augment: bool, tmp_path: Path) -> None:
     # Twelve batches of four are two passes over the data.
     runs = [
-        small_options(tmp_path, train_dir=str(tmp_path / name), model=model, image_size=16, max_steps=12, seed=3)
+        small_options(
+            tmp_path, train_dir=str(tmp_path / name), model=model, augment=augment, image_size=16, max_steps=12, seed=3
+        )
         for name in ("a", "b")
     ]
     for options in runs:
@@ -64,7 +69,7 @@ def test_a_seed_gives_the_same_checkpoint_in_each_run(model: str, tmp_path: Path
     first, second = (variables(options.train_dir) for options in runs)
     assert set(first) == set(second)
     for name, values in first.items():
-        np.testing.assert_allclose(values, second[name], rtol=1e-5, atol=1e-6, err_msg=name)
+        np.testing.assert_array_equal(values, second[name], err_msg=name)
 
 
 def test_damage_that_is_met_later_is_named_and_checkpoints_stay(tmp_path: Path) -> None:
@@ -105,11 +110,37 @@ def test_a_run_of_which_every_record_is_bad_fails_and_exports_nothing(tmp_path: 
     assert "--train_data_pattern" in caught.value.change and exported_steps(options.train_dir) == []
 
 
-def test_a_loss_that_is_nan_ends_training_with_a_hint_and_the_checkpoints_stay(tmp_path: Path) -> None:
-    options = small_options(tmp_path, max_steps=4, model=f"{MODELS}:NanModel")
-    with pytest.raises(UserError, match="The loss is NaN") as caught:
+@pytest.mark.parametrize(
+    ("model", "save_checkpoints_steps", "told"),
+    [
+        ("NanLossInStep10", 5, "The loss is NaN in step 10,"),
+        ("NanWeightsAfterStep10", 5, "Weights are NaN or infinite after step 10,"),
+        ("NanWeightsAfterStep10", 7, "The loss is NaN in step 11,"),
+    ],
+)
+def test_where_numbers_end_training_ends_and_the_newest_checkpoint_is_a_good_one(
+    tmp_path: Path, model: str, save_checkpoints_steps: int, told: str
+) -> None:
+    options = small_options(
+        tmp_path,
+        max_steps=30,
+        model=f"{MODELS}:{model}",
+        save_checkpoints_steps=save_checkpoints_steps,
+        keep_checkpoint_max=1,
+    )
+    with pytest.raises(UserError, match=told) as caught:
         train(options)
-    assert "--base_learning_rate" in caught.value.change and steps(options.train_dir) == [0]
+    assert "--base_learning_rate" in caught.value.change
+    assert f"the checkpoint of step {save_checkpoints_steps} is from before" in caught.value.found
+    assert steps(options.train_dir) == [save_checkpoints_steps]
+    assert np.isfinite(variables(options.train_dir)["w"])
+
+
+def test_a_model_that_begins_with_nan_saves_nothing(tmp_path: Path) -> None:
+    options = small_options(tmp_path, max_steps=4, model=f"{MODELS}:NanModel")
+    with pytest.raises(UserError, match="Weights are NaN or infinite after step 0") as caught:
+        train(options)
+    assert caught.value.found == "1 of 1 variables: w; no checkpoint yet" and steps(options.train_dir) == []
 
 
 @pytest.mark.parametrize("on_bad_record", ["fail", "skip"])

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from estimators.checkpoints import latest_checkpoint
 from estimators.errors import UserError
+from estimators.preparation import prepare_run
 from estimators.warm_start import find_checkpoint
 from tests.estimators.small_run import Recorder, small_options, train
 
@@ -75,3 +76,12 @@ def test_what_is_no_checkpoint_is_told(path: str, told: str, tmp_path: Path) -> 
     with pytest.raises(UserError, match="No checkpoint to start from") as caught:
         find_checkpoint(str(tmp_path / path))
     assert told in caught.value.found
+
+
+@pytest.mark.parametrize("named", ["{0}", "{0}/", "{0}/model.ckpt-3", "{0}/../first"])
+def test_a_checkpoint_that_would_be_deleted_first_is_refused(named: str, tmp_path: Path, trained: str) -> None:
+    options = small_options(tmp_path, train_dir=trained, warm_start_from=named.format(trained), max_steps=4)
+    with pytest.raises(UserError, match="would delete the checkpoint to start from"):
+        prepare_run(options, strategy="local", start_new_model=True)
+    beside = small_options(tmp_path, train_dir=f"{trained}_2", warm_start_from=named.format(trained), max_steps=4)
+    assert prepare_run(beside, strategy="local", start_new_model=True).warm_start_from is not None

@@ -24,6 +24,8 @@ from tests.integration.shards import good_records, write_shard
 
 # Names a folder: in a role for which there is a file of its name, as "worker-0", the next step raises an error.
 FOLDER = "CVD_CHAOS_FOLDER"
+# A file in that folder: from then on steps take no rest.
+HURRY = "hurry"
 STRATEGIES = {
     "parameter_server": ("--num_workers=2", "--num_parameter_servers=1"),
     "multi_worker_mirrored": ("--num_workers=2",),
@@ -127,15 +129,22 @@ class Outcome:
 
     def seconds_to_next_step(self) -> float | None:
         """From the blow to the next training step, of the struck role if others went on; None if there was none."""
-        name, _, index = self.cell.role.rpartition("-")
-        first = [
-            row["time"]
-            for row in self.events("first_step")
-            if row["role"] == name and row["index"] == int(index) and row["pid"] != self.pid
-        ]
+        name = self.cell.role.rpartition("-")[0]
+        first = [row["time"] for row in self.of_victim("first_step") if row["pid"] != self.pid]
         after = [at for at, _ in self._steps() if at > self._noticed_at()]
         times = first if name == "worker" and first else after
         return min(times) - self.struck_at if times and name != "evaluator" else None
+
+    def goes_on(self) -> bool:
+        """True once the struck role is back and, unless it makes none, steps are made again."""
+        started = self.of_victim("process_started")
+        is_back = any(row["pid"] != self.pid for row in started if row["time"] > self.struck_at)
+        return is_back and (self.cell.role == "evaluator-0" or self.seconds_to_next_step() is not None)
+
+    def of_victim(self, *kinds: str) -> list[dict[str, Any]]:
+        """The events of the role that is struck."""
+        name, _, index = self.cell.role.rpartition("-")
+        return [row for row in self.events(*kinds) if row["role"] == name and row["index"] == int(index)]
 
     def steps_lost(self) -> int:
         """How many steps were made again."""
@@ -183,6 +192,9 @@ def run_cell(cell: Cell, folder: Path, *flags: str, nodes: RayNodes | None = Non
                 _strike(outcome, errors, nodes)
                 if nodes and replaced:
                     nodes.add(2)  # what an autoscaler does, or the person whose machine it is
+                # The rest of the run shows no more than that it comes to its end.
+                _wait_until(lambda: process.poll() is not None or outcome.goes_on())
+                (errors / HURRY).touch()
             outcome.code = process.wait()
         reader.join(10)
         # A role whose node is out of reach ends itself after --orphan_timeout_secs.
@@ -221,10 +233,7 @@ def _is_in_full_swing(outcome: Outcome) -> bool:
 
 
 def _strike(outcome: Outcome, errors: Path, nodes: RayNodes | None) -> None:
-    role, _, index = outcome.cell.role.rpartition("-")
-    victim = [row for row in outcome.events("process_started") if row["role"] == role and row["index"] == int(index)][
-        -1
-    ]
+    victim = outcome.of_victim("process_started")[-1]
     outcome.pid, outcome.struck_at = victim["pid"], time.time()
     match outcome.cell.blow:
         case "SIGKILL":

@@ -1,10 +1,11 @@
 """One process of the comparison in test_synchronous_training.py:
 
-    python -m tests.integration.synchronous_path TRAIN_DIR MODEL LEARNING_RATE STEPS WORKERS REPLICAS
+    python -m tests.integration.synchronous_path FOLDER WORKERS REPLICAS MODEL:LEARNING_RATE:STEPS …
 
-With TF_CONFIG set it is one of WORKERS MultiWorkerMirrored workers and takes its part of each batch of 128; with
-several REPLICAS it is one process that divides each batch among them; otherwise it takes all of each batch. The
-examples are the same in each case, and come in the same order.
+trains each of the cases in a folder of its name. With TF_CONFIG set it is one of WORKERS MultiWorkerMirrored workers
+and takes its part of each batch of 128 (of one case only: a process serves one cluster); with several REPLICAS it is
+one process that divides each batch among them; otherwise it takes all of each batch. The examples are the same whoever
+trains, and come in the same order.
 """
 
 from __future__ import annotations
@@ -51,41 +52,45 @@ def _input_fn(steps: int, worker: int, workers: int, replicas: int) -> Any:
 
 
 def main() -> None:
-    train_dir, model, learning_rate, steps, workers, replicas = sys.argv[1:]
-    task = json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {})
-    worker = 0 if task.get("type", "chief") == "chief" else task["index"] + 1
-    distributed = "TF_CONFIG" in os.environ
+    folder, workers, replicas = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     strategy, session = None, None
-    if distributed:
+    if "TF_CONFIG" in os.environ:
         strategy = tf.compat.v1.distribute.experimental.MultiWorkerMirroredStrategy()
-    elif int(replicas) > 1:
-        strategy = mirrored_strategy(int(replicas))
-        session = session_config("mirrored", int(replicas), log_device_placement=False)
-    options = ExperimentOptions(
-        train_dir=train_dir,
-        train_data_pattern="none",
-        model=model,
-        base_learning_rate=float(learning_rate),
-        # Fixed, since Adam divides by a gradient's own size: from some initial values a weight has hardly any gradient,
-        # and its last bits, which depend on the order of addition, become whole steps (with seed 4, 2e-4 after 50).
-        seed=1,
-        # Both are felt: without them clipping in the wrong place would not show.
-        clip_gradient_norm=0.02,
-        regularization_penalty=1e5,
-    )
-    estimator = tf.estimator.Estimator(
-        make_model_fn(options, examples_per_step=GLOBAL_BATCH),
-        config=tf.estimator.RunConfig(
-            model_dir=train_dir,
+    elif replicas > 1:
+        strategy = mirrored_strategy(replicas)
+        session = session_config("mirrored", replicas, log_device_placement=False)
+    for case in sys.argv[4:]:
+        model, learning_rate, steps = case.split(":")
+        options = ExperimentOptions(
+            train_dir=os.path.join(folder, case),
+            train_data_pattern="none",
+            model=model,
+            base_learning_rate=float(learning_rate),
+            # Fixed, since Adam divides by a gradient's own size: from some initial values a weight has hardly any
+            # gradient, and its last bits, which depend on the order of addition, become whole steps (with seed 4, 2e-4
+            # after 50).
+            seed=1,
+            # Both are felt: without them clipping in the wrong place would not show.
+            clip_gradient_norm=0.02,
+            regularization_penalty=1e5,
+        )
+        config = tf.estimator.RunConfig(
+            model_dir=options.train_dir,
             tf_random_seed=1,
             train_distribute=strategy,
             session_config=session,
             save_checkpoints_steps=int(steps),
             save_summary_steps=10_000,  # under a strategy TensorFlow saves no checkpoint without summaries
-        ),
-    )
-    spec = tf.estimator.TrainSpec(_input_fn(int(steps), worker, int(workers), int(replicas)), max_steps=int(steps))
-    if distributed:
+        )
+        _train(options, config, int(steps), workers, replicas)
+
+
+def _train(options: ExperimentOptions, config: Any, steps: int, workers: int, replicas: int) -> None:
+    task = json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {})
+    worker = 0 if task.get("type", "chief") == "chief" else task["index"] + 1
+    estimator = tf.estimator.Estimator(make_model_fn(options, examples_per_step=GLOBAL_BATCH), config=config)
+    spec = tf.estimator.TrainSpec(_input_fn(steps, worker, workers, replicas), max_steps=steps)
+    if task:
         tf.estimator.train_and_evaluate(estimator, spec, tf.estimator.EvalSpec(spec.input_fn))
     else:
         estimator.train(spec.input_fn, max_steps=spec.max_steps)

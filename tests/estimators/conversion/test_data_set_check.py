@@ -116,6 +116,7 @@ def test_a_cut_file_and_a_file_that_is_none_are_faults(tmp_path):
     error, lines = faults(tmp_path / "*")
     assert "cut short" in lines[0] and "checksum of the record's length" in lines[1]
     assert error.found.startswith("2 faults in 2 files")
+    assert all(line.count(str(tmp_path)) == 1 for line in lines), "each names its file, and once"
 
 
 def test_an_id_that_occurs_twice_is_named_with_both_places_also_across_files(tmp_path):

@@ -1,0 +1,145 @@
+"""The file of `ray up`, read as Ray reads it, and everything in it that can be wrong before a machine is paid for."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import ipaddress
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from estimators.errors import UserError
+
+# Addresses that stand in documents and belong to nobody: RFC 5737.
+_EXAMPLES = ipaddress.ip_network("192.0.2.0/24")
+_TOKEN = "~/.ray/auth_token"
+_START = ("head_start_ray_commands", "worker_start_ray_commands")
+_SSH_PORT = 22
+_CONNECT_SECS = 5.0
+
+
+def read_cluster_file(path: str, *, announce: Callable[[str], None]) -> Mapping[str, Any]:
+    """Reads and checks a cluster file; relative paths in it are those of the current folder, as for `ray up`.
+
+    Args:
+      path: of the file.
+      announce: called with a line for what is allowed, but opens a door.
+
+    Returns:
+      Its content, with Ray's defaults filled in.
+
+    Raises:
+      UserError: it is no cluster file, Ray does not accept it, something in it is still an example, a file that it
+        copies is missing, or a machine that it names cannot be reached.
+    """
+    config = _accepted_by_ray(path, _loaded(path))
+    _check_nothing_is_an_example(path, config)
+    _check_local_files(path, config)
+    if config["provider"]["type"] == "local" and not config.get("auth", {}).get("ssh_proxy_command"):
+        _check_reachable(path, machines(config))
+    for key in _START:
+        if not any("RAY_AUTH_MODE=token" in command for command in config[key]):
+            announce(
+                f"warning: no command of {key} in {path} sets RAY_AUTH_MODE=token: whoever reaches this cluster's "
+                "ports can run programs on it"
+            )
+    return config
+
+
+def machines(config: Mapping[str, Any]) -> list[str]:
+    """The addresses of an on-prem cluster, the head's first."""
+    provider = config["provider"]
+    return [provider["head_ip"], *provider["worker_ips"]] if "head_ip" in provider else []
+
+
+@contextlib.contextmanager
+def ray_speaks_into(said: io.StringIO) -> Iterator[None]:
+    """Where Ray prepares a cluster file it speaks to the terminal, among others of each file that is no folder."""
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        yield
+
+
+def _loaded(path: str) -> dict[str, Any]:
+    try:
+        loaded = yaml.safe_load(Path(path).read_text())
+    except OSError as error:
+        raise _unsound(path, f"it cannot be read: {error.strerror}", "--cluster_file to the file of `ray up`") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise _unsound(path, f"it is no YAML: {' '.join(str(error).split())}", "the line that is named") from None
+    if isinstance(loaded, dict) and str(loaded.get("apiVersion", "")).startswith("ray.io/"):
+        raise _unsound(path, "a manifest for KubeRay", "check it with `kubectl apply --dry-run=server -f …`")
+    if not isinstance(loaded, dict) or not isinstance(loaded.get("provider"), dict):
+        raise _unsound(path, "no `provider:` with a `type:`", "--cluster_file to the file of `ray up`")
+    return loaded
+
+
+def _accepted_by_ray(path: str, loaded: dict[str, Any]) -> dict[str, Any]:
+    import jsonschema
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    said = io.StringIO()
+    try:
+        with ray_speaks_into(said):
+            prepared: dict[str, Any] = prepare_config(loaded)
+            validate_config(prepared)
+    except jsonschema.ValidationError as error:
+        where = ".".join(str(part) for part in error.absolute_path) or "the outermost level"
+        raise _unsound(path, f"at {where}: {error.message[:300]}", "that key; cluster.yaml shows all of them") from None
+    except Exception as error:  # ValueError, KeyError, AttributeError, Click's own, by what is wrong
+        told = " ".join(f"{said.getvalue()} {type(error).__name__}: {error}".split())
+        raise _unsound(path, told[-300:], "the key that is named; cluster.yaml shows all of them") from None
+    return prepared
+
+
+def _check_nothing_is_an_example(path: str, config: Mapping[str, Any]) -> None:
+    provider = config["provider"]
+    if provider["type"] == "gcp" and not provider.get("project_id"):
+        raise _unsound(path, "provider.project_id is not set", "provider.project_id to the project that pays")
+    for address in machines(config):
+        with contextlib.suppress(ValueError):  # a name
+            if ipaddress.ip_address(address) in _EXAMPLES:
+                raise _unsound(path, f"{address} is an example's address", "provider.head_ip, provider.worker_ips")
+
+
+def _check_local_files(path: str, config: Mapping[str, Any]) -> None:
+    for source in config["file_mounts"].values():
+        if source == _TOKEN and not os.path.exists(os.path.expanduser(source)):
+            raise _unsound(
+                path,
+                f"every node gets {_TOKEN}, and there is none on this machine",
+                "make it once: (umask 077 && ray get-auth-token --generate >/dev/null)",
+            )
+        if not os.path.exists(os.path.expanduser(source)):
+            raise _unsound(path, f"file_mounts copies {source}, which is not there", "run this where setup.py lies")
+    key = config.get("auth", {}).get("ssh_private_key")
+    if key and not os.path.exists(os.path.expanduser(key)):
+        raise _unsound(path, f"auth.ssh_private_key is {key}, which is not there", "auth.ssh_private_key")
+
+
+def _check_reachable(path: str, addresses: list[str]) -> None:
+    with ThreadPoolExecutor(max(1, len(addresses))) as pool:
+        troubles = [text for text in pool.map(_trouble_of, addresses) if text]
+    if troubles:
+        raise _unsound(
+            path,
+            f"{len(troubles)} of {len(addresses)} machines cannot be reached: {'; '.join(troubles)}",
+            "start those machines and their sshd, or provider.head_ip and provider.worker_ips",
+        )
+
+
+def _trouble_of(address: str) -> str:
+    try:
+        socket.create_connection((address, _SSH_PORT), timeout=_CONNECT_SECS).close()
+    except OSError as error:
+        return f"{address} port {_SSH_PORT}: {error.strerror or error}"
+    return ""
+
+
+def _unsound(path: str, found: str, change: str) -> UserError:
+    return UserError("The cluster file will not do", asked=f"--cluster_file={path}", found=found, change=change)

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cvd_cluster import cluster_file
+from cvd_cluster.cluster_file import machines, read_cluster_file
+from estimators.errors import UserError
+
+_ROOT = Path(__file__).parents[2]
+_GCP = _ROOT / "cluster.yaml"
+_ON_PREM = _ROOT / "launch" / "clusters" / "on_prem.yaml"
+
+
+@pytest.fixture(autouse=True)
+def at_the_laptop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the project's folder, with a token and a key."""
+    monkeypatch.chdir(_ROOT)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in (".ray/auth_token", ".ssh/id_ed25519"):
+        path = tmp_path / "home" / name
+        path.parent.mkdir(parents=True)
+        path.write_text("secret")
+
+
+@pytest.fixture
+def sshd(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a machine that answers where sshd does."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(cluster_file, "_SSH_PORT", server.getsockname()[1])
+        yield "127.0.0.1"
+
+
+def written(tmp_path: Path, source: Path, change: Any = lambda config: None) -> str:
+    """`source` with `change` made to it, after what a person fills in."""
+    config = yaml.safe_load(source.read_text())
+    if source == _GCP:
+        config["provider"]["project_id"] = "a-project"
+    change(config)
+    path = tmp_path / "cluster.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return str(path)
+
+
+def on_prem(tmp_path: Path, *addresses: str) -> str:
+    provider = {"type": "local", "head_ip": addresses[0], "worker_ips": list(addresses[1:])}
+    return written(tmp_path, _ON_PREM, lambda config: config.update(provider=provider))
+
+
+def refused(path: str) -> str:
+    with pytest.raises(UserError) as caught:
+        read_cluster_file(path, announce=pytest.fail)
+    assert f"--cluster_file={path}" in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("source", [_GCP, _ROOT / "launch" / "clusters" / "aws.yaml"])
+def test_a_file_that_is_filled_in_is_read_without_a_word(
+    tmp_path: Path, source: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = read_cluster_file(written(tmp_path, source), announce=pytest.fail)
+    assert config["available_node_types"]["gpu_4"]["resources"]["GPU"] == 4
+    assert machines(config) == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_machines_of_ones_own_are_reached_before_it_is_said_that_all_is_well(tmp_path: Path, sshd: str) -> None:
+    assert machines(read_cluster_file(on_prem(tmp_path, sshd, sshd), announce=pytest.fail)) == [sshd, sshd]
+
+
+def test_a_machine_that_is_not_reached_is_named(tmp_path: Path, sshd: str) -> None:
+    said = refused(on_prem(tmp_path, sshd, "127.0.0.2"))
+    assert "1 of 2 machines cannot be reached: 127.0.0.2 port" in said and "refused" in said
+
+
+@pytest.mark.parametrize("key", ["max_worker", "head_nod_type"])
+def test_a_misspelt_key_is_named(tmp_path: Path, key: str) -> None:
+    assert key in refused(written(tmp_path, _GCP, lambda config: config.update({key: 1})))
+
+
+def test_a_value_of_the_wrong_kind_is_named_with_its_place(tmp_path: Path) -> None:
+    said = refused(
+        written(tmp_path, _GCP, lambda config: config["available_node_types"]["cpu"].update(max_workers="many"))
+    )
+    assert "available_node_types.cpu.max_workers" in said and "'many'" in said
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda config: config.update(head_node_type="haed"), "head"),
+        (lambda config: config["provider"].update(type="gpc"), "gpc"),
+        (lambda config: config.pop("provider"), "provider"),
+        (lambda config: config["provider"].update(project_id=None), "provider.project_id is not set"),
+        (lambda config: config["file_mounts"].update({"~/x": "no_such_folder"}), "no_such_folder"),
+    ],
+)
+def test_what_ray_or_the_cloud_would_refuse_later_is_told_now(tmp_path: Path, change: Any, said: str) -> None:
+    assert said in refused(written(tmp_path, _GCP, change))
+
+
+def test_the_addresses_of_the_example_are_not_tried(tmp_path: Path) -> None:
+    assert "192.0.2.10 is an example's address" in refused(written(tmp_path, _ON_PREM))
+
+
+def test_a_missing_token_is_told_with_the_line_that_makes_it(tmp_path: Path) -> None:
+    (tmp_path / "home" / ".ray" / "auth_token").unlink()
+    assert "ray get-auth-token --generate" in refused(written(tmp_path, _GCP))
+
+
+def test_a_missing_key_for_ssh_is_told(tmp_path: Path, sshd: str) -> None:
+    (tmp_path / "home" / ".ssh" / "id_ed25519").unlink()
+    assert "auth.ssh_private_key" in refused(on_prem(tmp_path, sshd))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("cluster_name: [", "line 1"),
+        ("", "provider"),
+        ("- 1", "provider"),
+        ("apiVersion: ray.io/v1\nkind: RayCluster", "KubeRay"),
+    ],
+)
+def test_what_is_no_cluster_file_is_told(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    assert said in refused(str(path))
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    assert "No such file" in refused(f"{tmp_path}/none.yaml")
+    assert "Is a directory" in refused(str(tmp_path))
+
+
+def test_a_cluster_without_the_token_is_warned_of(tmp_path: Path) -> None:
+    def open_all_doors(config: dict[str, Any]) -> None:
+        config["head_start_ray_commands"] = ["ray start --head"]
+
+    lines: list[str] = []
+    read_cluster_file(written(tmp_path, _GCP, open_all_doors), announce=lines.append)
+    assert len(lines) == 1 and "head_start_ray_commands" in lines[0] and "RAY_AUTH_MODE=token" in lines[0]

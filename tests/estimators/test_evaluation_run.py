@@ -1,0 +1,96 @@
+"""Evaluation from outside a run and beside it: which model, loss and data."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from estimators.checkpoints import (
+    evaluated_steps,
+    latest_checkpoint,
+    read_metrics,
+)
+from estimators.errors import UserError
+from estimators.evaluation_run import EvaluationOptions, evaluate_train_dir, prepare_evaluation, run_evaluation
+from estimators.experiment_options import ExperimentOptions
+from estimators.run_state import RunState, write_run_state
+from tests.estimators.evaluated_run import steps_of
+
+pytestmark = pytest.mark.filterwarnings(r"ignore:`tf\.layers\.")
+
+
+def from_outside(options: ExperimentOptions, **values: object) -> EvaluationOptions:
+    pattern = str(Path(options.train_data_pattern).parent / "validation-*")
+    return EvaluationOptions(train_dir=options.train_dir, eval_data_pattern=pattern, run_once=True, **values)  # type: ignore[arg-type]
+
+
+def test_from_outside_the_model_and_its_options_come_from_the_train_dir(
+    run: ExperimentOptions, bring: Callable[..., None]
+) -> None:
+    bring(2, 4)
+    pattern = str(Path(run.train_data_pattern).parent / "validation-0")
+    lines: list[str] = []
+    outside = EvaluationOptions(train_dir=run.train_dir, eval_data_pattern=pattern, run_once=True)
+    assert evaluate_train_dir(outside, line=lines.append) == 1
+    assert evaluated_steps(run.train_dir) == {4} and read_metrics(run.train_dir)[0]["examples"] == 6
+
+
+def test_the_model_may_be_named_if_it_is_the_right_one(run: ExperimentOptions, bring: Callable[..., None]) -> None:
+    bring(2)
+    assert evaluate_train_dir(from_outside(run, model="LogisticModel"), line=print) == 1
+    with pytest.raises(UserError) as caught:
+        evaluate_train_dir(from_outside(run, model="CnnModel"), line=print)
+    error = caught.value
+    assert error.asked == "--model=CnnModel" and "--model=LogisticModel" in error.found
+    assert f"{run.train_dir}/experiment.json" in error.found and "leave --model out" in error.change
+
+
+def test_another_loss_can_be_asked_for(run: ExperimentOptions, bring: Callable[..., None]) -> None:
+    bring(2)
+    losses = []
+    for name in (None, "CrossEntropyLoss", "HingeLoss"):
+        assert evaluate_train_dir(from_outside(run, label_loss=name), line=print) == 1
+        losses.append(read_metrics(run.train_dir)[-1]["loss"])
+        Path(run.train_dir, "eval", "metrics.jsonl").unlink()
+    assert losses[0] == losses[1] != losses[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("Hinge", "No label loss 'Hinge'"), ("nowhere:Loss", "No module"), ("SoftmaxLoss", "SoftmaxLoss does not fit")],
+)
+def test_a_loss_that_is_not_there_or_does_not_fit_is_refused(
+    run: ExperimentOptions, bring: Callable[..., None], name: str, message: str
+) -> None:
+    bring(2)
+    with pytest.raises(UserError, match=message) as caught:
+        evaluate_train_dir(from_outside(run, label_loss=name), line=print)
+    assert "--label_loss" in caught.value.change and steps_of(run) == []
+
+
+def test_more_workers_than_examples_are_refused(run: ExperimentOptions) -> None:
+    prepare_evaluation(from_outside(run, eval_workers=10), line=print)
+    with pytest.raises(UserError) as caught:
+        prepare_evaluation(from_outside(run, eval_workers=11), line=print)
+    assert "--eval_workers=11" in caught.value.asked and "10 examples" in caught.value.found
+    assert "--eval_workers" in caught.value.change
+
+
+def test_gpus_are_set_aside_for_several_workers_only(run: ExperimentOptions) -> None:
+    assert from_outside(run, eval_workers=2, gpus_per_worker=1)
+    with pytest.raises(UserError, match="--gpus_per_worker is for several"):
+        from_outside(run, gpus_per_worker=1)
+
+
+def test_beside_a_run_the_data_is_that_of_the_run(run: ExperimentOptions, bring: Callable[..., None]) -> None:
+    bring(2)
+    write_run_state(run.train_dir, RunState.EVALUATING, 2)
+    pattern = str(Path(run.train_data_pattern).parent / "validation-*")
+    assert run_evaluation(dataclasses.replace(run, eval_data_pattern=pattern), line=lambda line: None) == 1
+    latest = latest_checkpoint(run.train_dir)
+    assert latest is not None and evaluated_steps(run.train_dir) == {latest.step}
+    assert json.loads(Path(run.train_dir, "eval", "metrics.jsonl").read_text())["examples"] == 10

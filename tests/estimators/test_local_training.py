@@ -1,0 +1,61 @@
+"""A run in this process, from its front door."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from estimators.errors import UserError
+from estimators.local_training import train_locally
+from tests.estimators.small_run import small_options, train
+
+pytestmark = pytest.mark.filterwarnings(r"ignore:`tf\.layers\.")
+MODELS = "tests.estimators.sample_models"
+
+BROKEN = """
+import tensorflow as tf
+from estimators import BaseModel
+
+class BrokenWhenEvaluated(BaseModel):
+    def create_model(self, model_input, num_classes=2, is_training=True, **params):
+        if not is_training:
+            raise ValueError("no mode but training was thought of")
+        return {"predictions": tf.compat.v1.layers.dense(tf.compat.v1.layers.flatten(model_input), 1)}
+"""
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"model": "broken_models:BrokenWhenEvaluated"}, "to eval: ValueError"),
+        ({"model": f"{MODELS}:NoPredictions"}, "returns no predictions"),
+        ({"model": f"{MODELS}:ThreeColumns"}, "wrong shape"),
+        ({"label_loss": f"{MODELS}:VectorLoss"}, "no scalar loss"),
+        ({"label_loss": "SoftmaxLoss"}, "SoftmaxLoss does not fit LogisticModel"),
+        ({"model": "CnnModel", "image_size": 16, "warm_start_from": "other"}, "has no variable of this model"),
+    ],
+)
+def test_what_cannot_be_built_is_told_before_the_run_that_was_there_is_deleted(
+    values: dict[str, object], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.delitem(sys.modules, "broken_models", raising=False)
+    (tmp_path / "broken_models.py").write_text(BROKEN)
+    train(small_options(tmp_path, train_dir=str(tmp_path / "first"), max_steps=1))
+    shutil.copytree(tmp_path / "first", tmp_path / "other")
+    options = small_options(tmp_path, train_dir=str(tmp_path / "first"), **values)
+    before = contents(tmp_path / "first")
+    with pytest.raises(UserError, match=told):
+        train_locally(options, start_new_model=True)
+    assert contents(tmp_path / "first") == before
+    with pytest.raises(UserError, match=told):
+        train_locally(small_options(tmp_path, train_dir=str(tmp_path / "new"), **values), start_new_model=False)
+    assert not (tmp_path / "new").exists()
