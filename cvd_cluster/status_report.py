@@ -10,6 +10,7 @@ from typing import Any
 
 from cvd_cluster.run_status import KILLED, RunStatus, read_status
 from estimators.options import Options, option
+from estimators.storage.access import check_access
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,7 @@ def print_status(options: StatusOptions, *, announce: Callable[[str], None] = pr
     Raises:
       UserError: there is no training run in train_dir.
     """
+    check_access(read={"train_dir": options.train_dir})
     status = read_status(options.train_dir)
     if options.json:
         announce(json.dumps(asdict(status)))

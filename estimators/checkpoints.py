@@ -57,7 +57,7 @@ def list_checkpoints(train_dir: str) -> list[Checkpoint]:
 
 def _is_written(index_path: str) -> bool:
     if storage.is_remote(index_path):
-        return True  # an object store shows a file whole or not at all
+        return True  # an object appears whole or not at all
     try:
         with storage.open_binary(index_path) as file:
             file.seek(max(0, storage.size(index_path) - len(_END_OF_INDEX)))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from estimators import storage
 from estimators.conversion.manifest import counts_from_manifest
+from estimators.conversion.new_folder import check_complete
 from estimators.errors import DataError, UserError
 from estimators.record_schema import IMAGE_ENCODED, IMAGE_ID, IMAGE_LABEL, parse_example
 from estimators.tfrecord_framing import DamagedRecordError, count_records, read_records
@@ -85,7 +86,7 @@ def matching_files(pattern: str, *, flag: str) -> list[str]:
     """The files that match the pattern of a flag.
 
     Raises:
-      UserError: there is none.
+      UserError: there is none; DataError: they are of a data set that is not complete.
     """
     paths = storage.glob(pattern)
     if not paths and storage.is_dir(pattern):
@@ -102,6 +103,7 @@ def matching_files(pattern: str, *, flag: str) -> list[str]:
             found=storage.nearest_names(pattern),
             change=f"--{flag}; put it in quotes so that the shell does not expand it",
         )
+    check_complete(paths, flag=flag)
     return paths
 
 

@@ -13,6 +13,7 @@ from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
 from estimators.failed_evaluations import check_none_failed
 from estimators.options import Options, option
+from estimators.storage.access import check_access
 from estimators.storage_trouble import storage_trouble_told
 from estimators.tensorflow_compat import quiet_tensorflow
 from estimators.train_dir import EXPERIMENT_FILE, read_experiment
@@ -88,6 +89,7 @@ def prepare_evaluation(evaluation: EvaluationOptions, *, line: Callable[[str], N
       UserError: the train_dir, a class or the data do not fit; or there are fewer examples than workers.
       DataError: a data file is damaged.
     """
+    check_access(read={"eval_data_pattern": evaluation.eval_data_pattern}, write={"train_dir": evaluation.train_dir})
     run = read_experiment(evaluation.train_dir)
     _check_model(evaluation, run)
     options = dataclasses.replace(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -10,11 +12,12 @@ import tensorflow as tf
 from estimators import storage
 from estimators.checkpoints import Checkpoint
 from estimators.experiment_options import ExperimentOptions
-from estimators.exports import export_dir
+from estimators.exports import SAVED_MODEL, export_dir, is_exported
 from estimators.image_decoding import decode_image, to_model_input
 from estimators.model_fn import make_model_fn
 from estimators.readers import parse_fields
 from estimators.record_schema import IMAGE_ENCODED, IMAGE_ID
+from estimators.scratch_folder import scratch_folder
 from estimators.tensorflow_compat import without_tf_config
 
 
@@ -29,13 +32,9 @@ def export_checkpoint(options: ExperimentOptions, checkpoint: Checkpoint) -> str
       The folder; if it is there already, it stays as it is.
     """
     target = export_dir(options.train_dir, checkpoint.step)
-    if storage.exists(target):
+    if is_exported(target):
         return target
-    partial = os.path.join(os.path.dirname(target), f".step_{checkpoint.step}.{os.getpid()}.partial")
-    storage.make_dirs(os.path.dirname(target))
-    for name in filter(storage.is_hidden_partial, storage.list_dir(os.path.dirname(target))):
-        storage.delete(os.path.join(os.path.dirname(target), name))  # left by an export that was killed
-    try:
+    with _folder_beside(target) as partial:
         # An estimator of its own, outside any cluster: the chief's would place the graph on parameter servers.
         with without_tf_config():
             estimator = tf.estimator.Estimator(
@@ -44,10 +43,26 @@ def export_checkpoint(options: ExperimentOptions, checkpoint: Checkpoint) -> str
             made = estimator.export_saved_model(
                 partial, lambda: _serving_input_receiver(options), checkpoint_path=checkpoint.prefix
             )
-        storage.rename(made.decode("utf-8"), target)
+        storage.publish_folder(made.decode("utf-8"), target, last=SAVED_MODEL)
+    return target
+
+
+@contextlib.contextmanager
+def _folder_beside(target: str) -> Iterator[str]:
+    """A folder to export into: beside the target, or on this machine if that is in a bucket."""
+    if storage.is_remote(target):
+        with scratch_folder("export") as scratch:
+            yield os.path.join(scratch, "export")
+        return
+    above, name = os.path.split(target)
+    storage.make_dirs(above)
+    for left in filter(storage.is_hidden_partial, storage.list_dir(above)):
+        storage.delete(os.path.join(above, left))  # by an export that was killed
+    partial = os.path.join(above, f".{name}.{os.getpid()}.partial")
+    try:
+        yield partial
     finally:
         storage.delete(partial)
-    return target
 
 
 def _serving_input_receiver(options: ExperimentOptions) -> Any:

@@ -8,8 +8,8 @@ import re
 from estimators import storage
 from estimators.errors import UserError
 
-_STEP_FOLDER = re.compile(r"step_(\d+)")
-_SAVED_MODEL = "saved_model.pb"
+SAVED_MODEL = "saved_model.pb"
+_EXPORTED = re.compile(rf"step_(\d+)/{re.escape(SAVED_MODEL)}")
 
 
 def export_dir(train_dir: str, step: int) -> str:
@@ -19,8 +19,14 @@ def export_dir(train_dir: str, step: int) -> str:
 
 def exported_steps(train_dir: str) -> list[int]:
     """Steps that are exported, lowest first."""
-    names = storage.list_dir(os.path.join(train_dir, "export"))
-    return sorted(int(match[1]) for name in names if (match := _STEP_FOLDER.fullmatch(name)))
+    folder = os.path.join(train_dir, "export")
+    names = storage.names_below(folder) if storage.is_dir(folder) else []
+    return sorted(int(match[1]) for name in names if (match := _EXPORTED.fullmatch(name)))
+
+
+def is_exported(folder: str) -> bool:
+    """Whether a SavedModel is all there: in a bucket its files appear one by one, and this one is the last."""
+    return storage.exists(os.path.join(folder, SAVED_MODEL))
 
 
 def newest_export(train_dir: str) -> str:
@@ -49,12 +55,12 @@ def check_export(model_dir: str) -> str:
     Raises:
       UserError: it does not.
     """
-    path = os.path.join(model_dir, _SAVED_MODEL)
-    if not storage.exists(path):
+    path = os.path.join(model_dir, SAVED_MODEL)
+    if not is_exported(model_dir):
         raise UserError(
             "No SavedModel in --model_dir",
             asked=f"--model_dir={model_dir}",
-            found=f"no {_SAVED_MODEL}; {storage.nearest_names(path)}",
+            found=f"no {SAVED_MODEL}; {storage.nearest_names(path)}",
             change="--model_dir to a folder like TRAIN_DIR/export/step_N, or --train_dir alone for its newest",
         )
     return model_dir

@@ -8,6 +8,7 @@ from estimators import class_lookup, train_dir
 from estimators.checkpoints import latest_checkpoint
 from estimators.data_check import DataFiles, check_data
 from estimators.experiment_options import ExperimentOptions
+from estimators.storage.access import check_access
 from estimators.tensorflow_compat import quiet_tensorflow
 from estimators.training_plan import Strategy, TrainingPlan, make_plan
 from estimators.warm_start import find_checkpoint
@@ -41,6 +42,8 @@ def prepare_run(
         if ":" in name:
             quiet_tensorflow()  # which a class of the user's own imports
             class_lookup.load_class(flag, name)
+    patterns = ("train_data_pattern", "eval_data_pattern", "warm_start_from")
+    check_access(read={flag: getattr(options, flag) for flag in patterns}, write={"train_dir": options.train_dir})
     train_dir.check_train_dir(options, start_new_model=start_new_model)
 
     def checked(flag: str, pattern: str) -> DataFiles:

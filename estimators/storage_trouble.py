@@ -66,6 +66,9 @@ def _causes(error: Exception) -> tuple[set[int], str | None]:
         return set(), None
     # TensorFlow has a code for some of them, but what the system said always stands behind "<path>; ".
     text = str(error)
+    if in_bucket := re.search(r"gs://\S+", text):
+        refused = isinstance(error, sys.modules["tensorflow"].errors.PermissionDeniedError)
+        return {errno.EACCES if refused else errno.EIO}, in_bucket[0]
     numbers = {number for number in (*_FULL, *_UNWRITABLE, *_GONE) if f"; {os.strerror(number)}" in text}
     reasons = "|".join(re.escape(os.strerror(number)) for number in numbers)
     match = re.search(rf"(\S+); (?:{reasons})", text) if numbers else None

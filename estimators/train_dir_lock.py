@@ -1,8 +1,9 @@
 """One run at a time in a train_dir: `run_lock.json` names the process that has it, and shows that it lives.
 
-No lock of the operating system is used, since an object store has none. On one machine the file is made exclusively,
-and the process it names is looked up; from another machine a run is known by its sign of life, every few seconds. Where
-two take over the same dead run's lock in one moment, the last to write it has it, and the other finds that out.
+No lock of the operating system is used, since a bucket has none. The file is made by one process alone, and on one
+machine the process it names is looked up; from another machine a run is known by its sign of life, every few seconds.
+Where several take over the same dead run's lock in one moment, the last to write it has it, and the others find that
+out; in a bucket the first has it, since it is replaced there only if nobody else has written it.
 
 Evaluation and prediction beside a run take no lock.
 """
@@ -25,7 +26,7 @@ from estimators.process_identity import this_process
 from estimators.train_dir_holder import LOCK_FILE, SILENT_SECS, Holder, read_holder, refused, shows_life
 
 _BEAT_SECS = 5.0
-# As long as two that take over the same lock can be apart.
+# As long as two that take over the same lock can be apart, on a file system.
 _SETTLE_SECS = 0.5
 # So many signs of life in a row cannot be written to a local disk before the folder is taken for lost.
 _FAILED_BEATS = 3
@@ -94,35 +95,36 @@ class _Lock:
             # So it is in the background of a script, or under `nohup`.
             self._signal = signal.SIGUSR1
             signal.signal(self._signal, signal.default_int_handler)
+        self._identity = ""  # of the lock in a bucket, as this process wrote it last
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat_on, name="train_dir_lock", daemon=True)
         self.lost: HarnessError | None = None
 
     def take(self, announce: Callable[[str], None], silent_secs: float) -> None:
-        if storage.is_remote(self._path) or not self._made_first():
+        if not storage.create_text(self._path, self._text()):
             other = read_holder(self._train_dir)
             if other is not None:
                 if shows_life(self._train_dir, other, announce, silent_secs):
                     raise refused(self._train_dir, other)
                 announce(f"the run that had --train_dir ({other}) is gone; this one takes its place")
-            self._write()
-            time.sleep(_SETTLE_SECS)
-            winner = read_holder(self._train_dir)
-            if winner is not None and winner.token != self._holder.token:
-                raise refused(self._train_dir, winner)
+            self._take_from(other)
+        if storage.is_remote(self._path):
+            self._identity = storage.identity(self._path)
         self._thread.start()
 
-    def _made_first(self) -> bool:
-        """Makes the file, unless there is one."""
-        try:
-            with open(self._path, "x", encoding="utf-8") as file:
-                file.write(self._text())
-        except FileExistsError:
-            return False
-        except OSError:
-            storage.delete(self._path)
-            raise
-        return True
+    def _take_from(self, other: Holder | None) -> None:
+        if storage.is_remote(self._path):
+            with contextlib.suppress(FileNotFoundError):
+                identity = storage.identity(self._path)
+                if read_holder(self._train_dir) == other:
+                    storage.replace_text(self._path, self._text(), known=identity)
+            storage.create_text(self._path, self._text())  # if it was given back meanwhile
+        else:
+            self._write()
+            time.sleep(_SETTLE_SECS)
+        winner = read_holder(self._train_dir)
+        if winner is not None and winner.token != self._holder.token:
+            raise refused(self._train_dir, winner)
 
     def _text(self) -> str:
         return json.dumps(dataclasses.asdict(dataclasses.replace(self._holder, beat=time.time()))) + "\n"
@@ -145,7 +147,7 @@ class _Lock:
                 self._beat()
                 failed = 0
             except Exception as error:
-                # An object store that does not answer comes back, and nobody else can write there meanwhile.
+                # A bucket that does not answer comes back; whether another has it then shows in its lock.
                 failed += not storage.is_remote(self._path)
                 if failed == _FAILED_BEATS:
                     self._lose(_unusable(self._train_dir, error))
@@ -154,10 +156,19 @@ class _Lock:
         holder = read_holder(self._train_dir)
         if holder is not None and holder.token != self._holder.token:
             self._lose(_taken(self._train_dir, holder))
-        elif holder is None or storage.is_remote(self._path):
+        elif storage.is_remote(self._path):
+            self._show_life_in_a_bucket(holder)
+        elif holder is None:
             self._write()
         else:
             os.utime(self._path)  # needs no room on a full disk
+
+    def _show_life_in_a_bucket(self, holder: Holder | None) -> None:
+        """Replaces what this process wrote, never what another has written since it was looked at."""
+        if holder is None:
+            storage.create_text(self._path, self._text())
+        now = storage.replace_text(self._path, self._text(), known=self._identity)
+        self._identity = now or storage.identity(self._path)
 
     def _lose(self, error: HarnessError) -> None:
         if not self._ended.is_set():

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.buckets.emulator import Emulator
 
 # Its assertions are told like those of a test.
 pytest.register_assert_rewrite("tests.integration.chaos_table")
@@ -23,3 +27,26 @@ def photos() -> Path:
             pytest.fail(missing)  # a skip there would pass for a test that ran
         pytest.skip(missing)
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def buckets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """An emulator of Cloud Storage, for all tests; commands reach it by its `environment`."""
+    with Emulator(tmp_path_factory.mktemp("emulator")) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(buckets: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
+    """The same, as it is at its start, and reached by this process too."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", buckets.url)
+    buckets.forget()
+    return buckets
+
+
+@pytest.fixture
+def bucket(emulator: Emulator) -> str:
+    """`gs://<a new bucket>`, empty."""
+    name = f"bucket-{uuid.uuid4().hex[:8]}"
+    emulator.make_bucket(name)
+    return f"gs://{name}"

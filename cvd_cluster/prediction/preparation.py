@@ -18,6 +18,7 @@ from estimators.errors import DataError, UserError
 from estimators.export_process import export_in_a_process
 from estimators.exports import check_export
 from estimators.model_choice import ChosenModel, best_model, model_at, newest_model
+from estimators.storage.access import check_access
 from estimators.submission.sample_check import check_sample
 from estimators.submission.target import check_target
 
@@ -64,6 +65,9 @@ def prepare(options: PredictionOptions, announce: Callable[[str], None], *, piec
     """
     paths = (_FLAG, "output_file", "output_path", "train_dir", "model_dir", "sample_submission")
     require_absolute_paths({name: getattr(options, name) for name in paths})
+    flags = (_FLAG, "train_dir", "model_dir", "sample_submission")
+    folder = options.output_path or os.path.dirname(options.output_file or "")
+    check_access(read={name: getattr(options, name) for name in flags}, write={options.output_flag.lstrip("-"): folder})
     if options.sample_submission:
         check_sample(options.sample_submission)
     model = _chosen_model(options, announce)

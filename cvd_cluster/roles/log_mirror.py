@@ -1,7 +1,6 @@
 """Copies the log of a role, which is a local file, to where a remote train_dir keeps it.
 
-An object store cannot append: each copy is the whole log, with what earlier processes of the role had written. To reach
-it the storage needs TensorFlow, which is imported in a thread of its own; so a local train_dir costs nothing.
+An object cannot be appended to: each copy is the whole log, with what earlier processes of the role had written.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ class LogMirror:
             self._copy()
 
     def _copy(self) -> float:
-        """Copies the log if it grew; the seconds that took, without those of TensorFlow's import."""
+        """Copies the log if it grew; the seconds that took."""
         if self._earlier is None:
             self._earlier = _read(self._remote) if storage.exists(self._remote) else b""
             storage.make_dirs(os.path.dirname(self._remote))

@@ -1,14 +1,22 @@
-"""A folder that appears under its name whole or not at all."""
+"""A folder that appears under its name whole or not at all.
+
+A local one is written beside its place and renamed. A bucket has no folders to rename: there the files are written in
+their place, one by one, under the sign of an object `.incomplete`, which goes last. Whoever reads a data set asks for
+that object first (`check_complete`).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from estimators import storage
-from estimators.errors import UserError
+from estimators.errors import DataError, UserError
+from estimators.storage.access import check_access
+
+_INCOMPLETE = ".incomplete"
 
 
 def _refuse(path: str, found: str) -> UserError:
@@ -24,9 +32,12 @@ def check_is_new(path: str) -> None:
     """Makes sure that `path` can become a new folder.
 
     Raises:
-      UserError: it is a file, or a folder that is not empty.
+      UserError: it is a file, a folder that is not empty, or in a bucket that cannot be written.
     """
+    check_access(write={"output": path})
     names = storage.list_dir(path)
+    if _INCOMPLETE in names:
+        raise _refuse(path, "it holds a part of a data set: its conversion is still at work, or was cut off")
     if names:
         shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
         raise _refuse(path, f"it exists and holds {len(names)} names: {shown}")
@@ -36,15 +47,19 @@ def check_is_new(path: str) -> None:
 
 @contextlib.contextmanager
 def new_folder(path: str) -> Iterator[str]:
-    """Yields a hidden neighbour of `path` to write into, which becomes `path` when the block ends without an error.
+    """Yields a folder to write into, whose content is at `path` when the block ends without an error.
 
-    With an error the neighbour is deleted, and nothing is at `path`.
+    With an error it is deleted, and nothing is at `path`.
 
     Raises:
       UserError: `path` is taken, or cannot be written.
     """
     path = path.rstrip("/") or path
     check_is_new(path)
+    if storage.is_remote(path):
+        with _under_a_sign(path):
+            yield path
+        return
     parent, name = os.path.split(path)
     staging = os.path.join(parent, f".{name}.{uuid.uuid4().hex[:8]}.partial")
     try:
@@ -57,6 +72,42 @@ def new_folder(path: str) -> Iterator[str]:
     except BaseException:
         storage.delete(staging)
         raise
+
+
+@contextlib.contextmanager
+def _under_a_sign(path: str) -> Iterator[None]:
+    sign = os.path.join(path, _INCOMPLETE)
+    if not storage.create_text(sign, ""):
+        raise _refuse(path, "another conversion has begun there")
+    try:
+        yield
+    except BaseException:
+        for name in storage.list_dir(path):
+            if name != _INCOMPLETE:
+                storage.delete(os.path.join(path, name))
+        storage.delete(sign)
+        raise
+    storage.delete(sign)
+
+
+def check_complete(paths: Iterable[str], *, flag: str) -> None:
+    """Refuses files of a data set in a bucket that is not all there.
+
+    Args:
+      paths: of its shards.
+      flag: the flag they came from, for the message.
+
+    Raises:
+      DataError: its conversion is still at work, or was cut off.
+    """
+    for folder in sorted({os.path.dirname(os.path.dirname(path)) for path in paths if storage.is_remote(path)}):
+        if storage.exists(os.path.join(folder, _INCOMPLETE)):
+            raise DataError(
+                f"The data set of --{flag} is not complete",
+                asked=f"--{flag} in {folder}",
+                found=f"{_INCOMPLETE}: the conversion that writes it is still at work, or was cut off",
+                change="wait for it; or delete the folder and give launch.prepare_data its command again",
+            )
 
 
 def _publish(staging: str, path: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from estimators import storage
 from estimators.errors import DataError, UserError
 from estimators.scratch_folder import scratch_folder
+from estimators.storage.access import check_access
 from estimators.submission.conversion_options import ConversionOptions
 from estimators.submission.json_results import Place, places_of, read_results, require_all_shards
 from estimators.submission.prediction_columns import IMAGE_ID, CsvForm
@@ -34,6 +35,10 @@ def convert(options: ConversionOptions, *, announce: Callable[[str], None] = pri
       DataError: a file is missing, a line cannot be used, an id comes twice, or the ids are not those of the sample; an
         older CSV is as it was.
     """
+    check_access(
+        read={_INPUT: options.json_prediction_files_pattern, "sample_submission": options.sample_submission},
+        write={_OUTPUT: os.path.dirname(options.csv_output_file)},
+    )
     if options.sample_submission:
         check_sample(options.sample_submission)
     paths = _input_files(options.json_prediction_files_pattern)

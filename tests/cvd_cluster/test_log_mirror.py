@@ -1,9 +1,8 @@
-"""A remote train_dir has the logs too; `ram://` is the remote storage that TensorFlow serves without a network."""
+"""A train_dir in a bucket has the logs too."""
 
 from __future__ import annotations
 
 import time
-import uuid
 from pathlib import Path
 
 import pytest
@@ -20,8 +19,8 @@ def wait_for(path: str, text: str) -> None:
 
 
 @pytest.fixture
-def remote() -> str:
-    return f"ram://{uuid.uuid4().hex}/run/logs/worker-0.log"
+def remote(bucket: str) -> str:
+    return f"{bucket}/run/logs/worker-0.log"
 
 
 def test_a_log_is_copied_as_it_grows_and_at_the_end(tmp_path: Path, remote: str) -> None:

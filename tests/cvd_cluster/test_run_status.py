@@ -56,6 +56,7 @@ def test_a_run_that_has_not_begun_is_shown_as_that(run: Path) -> None:
 def test_a_running_run_is_shown_with_step_speed_and_who_runs_where(run: Path) -> None:
     write_checkpoint(run, 20)
     (run / "export" / "step_20").mkdir(parents=True)
+    (run / "export" / "step_20" / "saved_model.pb").touch()
     (run / "eval").mkdir()
     (run / "eval" / "metrics.jsonl").write_text('{"global_step": 20, "hit_at_1": 0.75, "time": 5.0}\n')
     write_events(

@@ -11,23 +11,24 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from estimators import storage
+from estimators import storage, train_dir_lock
 from estimators.errors import HarnessError, InfrastructureError, UserError
 from estimators.run_state import RunState, read_run_state, write_run_state
 from estimators.train_dir_holder import LOCK_FILE, check_free, read_holder
 from estimators.train_dir_lock import locked
+from tests.buckets.emulator import Emulator
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys
 from estimators.errors import HarnessError
 from estimators.train_dir_lock import locked
+from tests.buckets.emulator import Emulator
 try:
     with locked(sys.argv[1], beat_secs=0.1):
         print("locked", flush=True)
@@ -219,8 +220,8 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     assert "file" in caught.value.found
 
 
-def test_an_object_store_is_locked_too() -> None:
-    folder = f"ram://{uuid.uuid4().hex}"
+def test_a_bucket_is_locked_too(bucket: str) -> None:
+    folder = f"{bucket}/run"
     with locked(folder, beat_secs=0.05):
         first = read_holder(folder)
         assert first is not None and first.lives()
@@ -231,3 +232,68 @@ def test_an_object_store_is_locked_too() -> None:
             time.sleep(0.02)
         assert now is not None and now.beat > first.beat, "it gives signs of life"
     assert read_holder(folder) is None and storage.list_dir(folder) == []
+
+
+def hold_in_bucket(folder: str, *, token: str, host: str = "far-away") -> None:
+    """Leaves the lock that a run elsewhere has written."""
+    process = {"host": host, "place": "another boot", "pid": 7, "started": 0.0}
+    storage.write_text(
+        f"{folder}/{LOCK_FILE}", json.dumps({"process": process, "since": 0.0, "token": token, "beat": time.time()})
+    )
+
+
+def test_of_several_that_take_over_a_silent_lock_in_a_bucket_one_gets_it(bucket: str) -> None:
+    hold_in_bucket(f"{bucket}/run", token="silent")
+    got: list[str] = []
+    release = threading.Event()
+
+    def attempt() -> None:
+        try:
+            with locked(f"{bucket}/run", announce=lambda line: None, silent_secs=0.5):
+                got.append("locked")
+                release.wait(60)
+        except UserError as error:
+            got.append(error.summary)
+
+    threads = [threading.Thread(target=attempt) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    while len(got) < 4:
+        time.sleep(0.02)
+    release.set()
+    for thread in threads:
+        thread.join()
+    assert got.count("locked") == 1
+
+
+def test_a_run_that_stood_still_never_writes_over_the_lock_of_its_successor_in_a_bucket(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = read_holder
+
+    def replaced_right_after(folder: str) -> object:
+        """A beat looks, sees its own lock, stands still, and goes on when another has the folder."""
+        holder = look(folder)
+        if holder is not None and holder.token != "successor":
+            hold_in_bucket(folder, token="successor")
+        return holder
+
+    def wait(folder: Path) -> None:
+        monkeypatch.setattr(train_dir_lock, "read_holder", replaced_right_after)
+
+    with pytest.raises(InfrastructureError, match="took over"), locked(f"{bucket}/run", beat_secs=0.05):
+        _bring_about_and_wait(wait, Path())
+    holder = look(f"{bucket}/run")
+    assert holder is not None and holder.token == "successor"
+
+
+def test_a_bucket_that_does_not_answer_for_a_while_does_not_end_a_run(emulator: Emulator, bucket: str) -> None:
+    with locked(f"{bucket}/run", beat_secs=0.05):
+        emulator.closed.add(bucket.removeprefix("gs://"))
+        time.sleep(0.5)
+        emulator.forget()
+        first = read_holder(f"{bucket}/run")
+        until = time.monotonic() + 60
+        while read_holder(f"{bucket}/run") == first and time.monotonic() < until:
+            time.sleep(0.02)
+        assert read_holder(f"{bucket}/run") != first

@@ -75,7 +75,7 @@ def test_a_writer_that_is_killed_midway_leaves_the_old_file(tmp_path: Path) -> N
         "with storage.written_whole(sys.argv[1]) as file:\n"
         "    file.write(b'x' * 100_000); file.flush(); os.kill(os.getpid(), signal.SIGKILL)"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(target)], cwd=Path(__file__).parents[2], check=False)
+    done = subprocess.run([sys.executable, "-c", code, str(target)], cwd=Path(__file__).parents[3], check=False)
     assert done.returncode == -signal.SIGKILL
     assert target.read_text() == "old"
     assert [name for name in os.listdir(tmp_path) if not storage.is_hidden_partial(name)] == ["result.csv"]

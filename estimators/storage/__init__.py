@@ -1,0 +1,63 @@
+"""All access to files, in a local path or in a bucket (`gs://bucket/…`), behind a few functions.
+
+files.py         the functions, which pick where a path lies
+local_files.py   paths of this machine, by the standard library
+bucket.py        gs://, by Google's client; the objects of a bucket as files
+bucket_client.py that client, its time limits, and its errors as OSErrors
+access.py        whether what flags name in a bucket can be reached, before anything begins
+
+TensorFlow reads data and checkpoints, and writes checkpoints, by its own file system; docs/storage.md says what lies
+where and what is promised there.
+"""
+
+from estimators.storage.files import (
+    append_line,
+    create_text,
+    delete,
+    delete_partials_of,
+    exists,
+    glob,
+    identity,
+    is_dir,
+    is_hidden_partial,
+    is_remote,
+    list_dir,
+    make_dirs,
+    modified_ns,
+    names_below,
+    nearest_names,
+    open_binary,
+    publish_folder,
+    read_text,
+    rename,
+    replace_text,
+    size,
+    write_text,
+    written_whole,
+)
+
+__all__ = [
+    "append_line",
+    "create_text",
+    "delete",
+    "delete_partials_of",
+    "exists",
+    "glob",
+    "identity",
+    "is_dir",
+    "is_hidden_partial",
+    "is_remote",
+    "list_dir",
+    "make_dirs",
+    "modified_ns",
+    "names_below",
+    "nearest_names",
+    "open_binary",
+    "publish_folder",
+    "read_text",
+    "rename",
+    "replace_text",
+    "size",
+    "write_text",
+    "written_whole",
+]

@@ -1,0 +1,129 @@
+"""Files of this machine, or of a file system that is mounted on it. See files.py for what the methods promise."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import glob
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from typing import IO
+
+
+class LocalFiles:
+    """Paths without a scheme."""
+
+    def glob(self, pattern: str) -> list[str]:
+        """See files.py."""
+        return [path for path in glob.glob(os.path.expanduser(pattern)) if not os.path.isdir(path)]
+
+    def exists(self, path: str) -> bool:
+        """See files.py."""
+        return os.path.exists(path)
+
+    def is_dir(self, path: str) -> bool:
+        """See files.py."""
+        return os.path.isdir(path)
+
+    def names_in(self, path: str) -> list[str]:
+        """See `list_dir`."""
+        return os.listdir(path) if os.path.isdir(path) else []
+
+    def names_below(self, folder: str) -> list[str]:
+        """See files.py."""
+        names: list[str] = []
+        entered: set[str] = set()
+        for path, folders, files in os.walk(folder, followlinks=True):
+            real = os.path.realpath(path)
+            if real in entered:
+                folders.clear()
+                continue
+            entered.add(real)
+            below = path[len(folder) :].strip("/")
+            prefix = f"{below}/" if below else ""
+            names += [f"{prefix}{name}/" for name in folders]
+            names += [f"{prefix}{name}" for name in files]
+        return names
+
+    def size(self, path: str) -> int:
+        """See files.py."""
+        return os.path.getsize(path)
+
+    def modified_ns(self, path: str) -> int:
+        """See files.py."""
+        return os.stat(path).st_mtime_ns
+
+    def identity(self, path: str) -> str:
+        """See files.py."""
+        status = os.stat(path)
+        return "-".join(map(str, (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)))
+
+    def open_binary(self, path: str) -> IO[bytes]:
+        """See files.py."""
+        return open(path, "rb")
+
+    def read_bytes(self, path: str) -> bytes:
+        """See `read_text`."""
+        with open(path, "rb") as file:
+            return file.read()
+
+    def make_dirs(self, path: str) -> None:
+        """See files.py."""
+        os.makedirs(path, exist_ok=True)
+
+    def rename(self, source: str, target: str) -> None:
+        """See files.py."""
+        os.replace(source, target)
+
+    def publish_folder(self, source: str, target: str, last: str) -> None:
+        """See files.py."""
+        os.replace(source, target)
+
+    def delete(self, path: str) -> None:
+        """See files.py."""
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path, ignore_errors=False)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(path)
+
+    @contextlib.contextmanager
+    def written_whole(self, path: str) -> Iterator[IO[bytes]]:
+        """The bytes go to a hidden neighbour, which is renamed onto `path` at the end, or deleted after an error."""
+        folder, name = os.path.split(path)
+        partial = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:8]}.partial")
+        try:
+            with open(partial, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except BaseException:
+            self.delete(partial)
+            raise
+
+    def append(self, path: str, line: bytes) -> None:
+        """In a single write; the system puts those of several processes one after the other."""
+        with open(path, "ab", buffering=0) as file:
+            file.write(line)
+
+    def create(self, path: str, content: bytes) -> bool:
+        """See `create_text`. A reader may see it before it is all written."""
+        try:
+            with open(path, "xb") as file:
+                file.write(content)
+        except FileExistsError:
+            return False
+        except OSError:
+            self.delete(path)
+            raise
+        return True
+
+    def delete_partials_of(self, path: str) -> None:
+        """See files.py."""
+        folder, name = os.path.split(path)
+        for found in self.names_in(folder or "."):
+            if fnmatch.fnmatch(found, f".{glob.escape(name)}.????????.partial"):
+                self.delete(os.path.join(folder, found))
