@@ -7,6 +7,7 @@ nothing here.
 from __future__ import annotations
 
 import contextlib
+import errno
 import uuid
 from collections.abc import Iterator, Mapping
 
@@ -80,7 +81,7 @@ def _told(flag: str, path: str, how: str) -> Iterator[None]:
             else f"--{flag}, or have its owner give these credentials the role {role} on the bucket",
         ) from None
     except OSError as error:
-        if "://" in path and not path.startswith("gs://"):
+        if error.errno == errno.EPROTONOSUPPORT:
             raise UserError(
                 f"--{flag} cannot be reached",
                 asked=f"--{flag}={path}",
