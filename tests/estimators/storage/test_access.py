@@ -24,7 +24,7 @@ def test_a_bucket_that_can_be_used_passes_and_nothing_stays_in_it(bucket: str, t
     storage.write_text(f"{bucket}/train/train-0", "x")
     check_access(
         read={"train_data_pattern": f"{bucket}/train/*,{bucket}/other/?", "warm_start_from": None},
-        write={"train_dir": f"{bucket}/run", "output_path": str(tmp_path / "local")},
+        folders={"train_dir": f"{bucket}/run", "output_path": str(tmp_path / "local")},
     )
     assert storage.names_below(bucket) == ["train/", "train/train-0"]
 
@@ -49,7 +49,7 @@ def test_a_bucket_that_may_be_read_and_not_be_written_is_told(emulator: Emulator
     emulator.read_only.add(name_of(bucket))
     check_access(read={"train_data_pattern": f"{bucket}/*"})
     with pytest.raises(UserError) as caught:
-        check_access(write={"train_dir": f"{bucket}/run"})
+        check_access(folders={"train_dir": f"{bucket}/run"})
     assert caught.value.summary == "--train_dir cannot be written"
 
 
@@ -64,7 +64,7 @@ def test_what_to_do_depends_on_whether_there_are_credentials(
     emulator.forget()
     emulator.read_only.add(name_of(bucket))
     with pytest.raises(UserError, match="the role Storage Object User") as caught:
-        check_access(write={"train_dir": bucket})
+        check_access(folders={"train_dir": bucket})
     assert "the caller does not have storage.objects access" in caught.value.found
 
 
@@ -88,13 +88,13 @@ def test_a_store_that_cannot_be_reached_is_told_soon(monkeypatch: pytest.MonkeyP
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{nobody.getsockname()[1]}")
         monkeypatch.setattr("estimators.storage.access._LOOK_SECS", 1.0)
         with pytest.raises(InfrastructureError, match="--train_dir cannot be reached"):
-            check_access(write={"train_dir": "gs://bucket/run"})
+            check_access(folders={"train_dir": "gs://bucket/run"})
 
 
 @pytest.mark.parametrize("path", ["s3://bucket/run", "ram://run", "gs:///run"])
 def test_another_scheme_or_no_bucket_is_a_mistake(path: str) -> None:
     with pytest.raises(UserError, match=r"local path|gs://bucket") as caught:
-        check_access(write={"train_dir": path})
+        check_access(folders={"train_dir": path})
     assert caught.value.asked == f"--train_dir={path}"
 
 
