@@ -18,16 +18,12 @@ from estimators.training_plan import TrainingPlan
 from estimators.worker_shards import shard_for_worker
 
 
-def _print_line(text: str) -> None:
-    print(text, flush=True)
-
-
 def dry_run(
     options: ExperimentOptions,
     cluster: ClusterOptions,
     *,
     start_new_model: bool,
-    announce: Callable[[str], None] = _print_line,
+    announce: Callable[[str], None] = print,
 ) -> None:
     """Does what a run does before it writes anything, and prints what it would do.
 

@@ -67,9 +67,8 @@ def make_model_fn(
     Raises:
       UserError: there is no such model or loss, or they do not fit; the latter when the function is called.
     """
-    model = load_class("model", options.model)()
+    model_class = load_class("model", options.model)
     label_loss = load_class("label_loss", options.label_loss)()
-    check_calls(options, model, label_loss)
     params = options.parsed_model_params()
     make_tf_slim_usable()
 
@@ -83,6 +82,9 @@ def make_model_fn(
         training = mode == tf.estimator.ModeKeys.TRAIN
         image = features["image"]
         with recorded_layers(is_training=training, seed=options.seed) as layers:
+            # Anew for each graph and replica: so a model may make its Keras layers in __init__.
+            model = model_class()
+            check_calls(options, model, label_loss)
             output = model.create_model(image, num_classes=options.num_classes, is_training=training, **params)
         predictions = checked_predictions(output, options, batch_size=image.shape[0])
         if mode == tf.estimator.ModeKeys.PREDICT:

@@ -27,19 +27,25 @@ def _v1_layers(net: Any, is_training: bool) -> Any:
     return net
 
 
-def _keras_layers(net: Any) -> Any:
-    """Called one by one, without saying whether they train."""
+def _keras_layers() -> list[Any]:
     layers = tf.keras.layers
-    net = layers.Flatten()(net)
+    made = [layers.Flatten()]
     for _ in range(2):
-        net = layers.Dense(4, kernel_regularizer=_half_square)(net)
-        net = layers.ReLU()(layers.BatchNormalization(momentum=0.5)(net))
+        made.append(layers.Dense(4, kernel_regularizer=_half_square))
+        made += [layers.BatchNormalization(momentum=0.5), layers.ReLU()]
+    return made
+
+
+def _called(layers: list[Any], net: Any) -> Any:
+    """One by one, without saying whether they train."""
+    for layer in layers:
+        net = layer(net)
     return net
 
 
 def _keras_functional(model_input: Any) -> Any:
     picture = tf.keras.Input(model_input.shape[1:])
-    return tf.keras.Model(picture, _keras_layers(picture))(model_input)
+    return tf.keras.Model(picture, _called(_keras_layers(), picture))(model_input)
 
 
 def _slim(net: Any, is_training: bool) -> Any:
@@ -84,12 +90,15 @@ def _own(model_input: Any, units: int) -> tuple[Any, Any, list[Any]]:
 class EveryKindOfLayers(BaseModel):
     """All kinds side by side; `units` of the own kind is a parameter."""
 
+    def __init__(self) -> None:
+        self._layers = _keras_layers()
+
     def create_model(
         self, model_input: Any, num_classes: int = 2, is_training: bool = True, units: int = 4, **params: Any
     ) -> dict[str, Any]:
         with tf.compat.v1.variable_scope("v1"):
             nets = [_v1_layers(model_input, is_training)]
-        nets += [_keras_layers(model_input), _keras_functional(model_input)]
+        nets += [_called(self._layers, model_input), _keras_functional(model_input)]
         with tf.compat.v1.variable_scope("slim"):
             nets.append(_slim(model_input, is_training))
         with tf.compat.v1.variable_scope("own"):

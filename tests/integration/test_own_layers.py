@@ -17,10 +17,9 @@ STRATEGIES = {
 }
 STEPS, RATE, PENALTY = 6, 0.1, 0.5
 KERNELS = {
+    *("dense/kernel", "dense_1/kernel"),  # Keras layers that the model makes in __init__ and calls one by one
     *("v1/dense/kernel", "v1/dense_1/kernel"),
-    # Keras counts those of tf.compat.v1.layers too.
-    *("dense_2/kernel", "dense_3/kernel"),  # Keras layers called one by one
-    *("dense_4/kernel", "dense_5/kernel"),  # a functional Keras model
+    *("dense_4/kernel", "dense_5/kernel"),  # a functional Keras model; Keras counts those of tf.compat.v1.layers too
     *("slim/fully_connected/weights", "slim/fully_connected_1/weights"),
     *("own/first/weights", "own/second/weights"),
 }
