@@ -83,6 +83,7 @@ tensorboard: $(STAMP) ## curves of a run, or of all runs in a folder, on this ma
 bench: $(STAMP) $(if $(DATA),,drawings) ## measure what benchmarks/ measures; DATA=folder as for the demo
 	$(BIN)/python -m benchmarks.startup --train_data_pattern='$(DEMO_DATA)/train/*'
 	$(BIN)/python -m benchmarks.training_input --train_data_pattern='$(DEMO_DATA)/train/*'
+	$(BIN)/python -m benchmarks.supervision --train_data_pattern='$(DEMO_DATA)/train/*'
 	$(BIN)/python -m benchmarks.inference --input_data_pattern='$(DEMO_DATA)/*/*-of-*'
 
 clean: ## remove the environment, the demo and all caches

@@ -25,12 +25,15 @@ REQUIREMENTS = [
     "pyarrow>=25,<26",  # 26 refuses numpy 1, which TensorFlow 2.15 needs
     "numpy>=1.26,<2",
     "protobuf>=4.25,<5",
+    "jsonschema>=4.23,<5",
+    "PyYAML>=6,<7",
     "pandas>=3,<4",
     "google-cloud-storage>=3,<4",
     "requests>=2.32,<3",
     "google-crc32c>=1.6,<2",
     "pillow>=12,<14",
     "psutil>=6,<8",
+    "tensorboard>=2.15,<2.16",  # which TensorFlow 2.15 comes with
     "setuptools<81",  # tensorboard 2.15 imports pkg_resources, which later ones leave out
     "tqdm>=4.66,<5",
 ]
@@ -43,11 +46,9 @@ EXTRAS = {
         "google-api-python-client>=2.150,<3",
         "kubernetes-validate>=1.30",
         "hypothesis>=6.100",
-        "jsonschema>=4.23",
         "mypy>=1.13",
         "packaging>=24",
         "pytest>=8.3",
-        "PyYAML>=6",
         "ruff>=0.9",
         "scikit-learn>=1.5",
         "tf-slim>=1.1,<2",  # what 2017's models were built with; those must train

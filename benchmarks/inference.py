@@ -8,13 +8,13 @@ start    the whole command on 4,000 photos: launch.inference and the plain loop
 memory   of each process of launch.inference, with 50,000 and with 1,000,000 pictures of 24 x 24 pixels
 merge    rows a second of the merge alone
 
-All sides of a row run beside each other in one run, in turns, each in a process of its own; medians are reported.
+All sides of a row run beside each other in one run, in turns, each in a process of its own; medians are reported, and
+ratios and processor times of each round, which other work on the machine disturbs less.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -32,8 +32,8 @@ from estimators.options import Options, option
 from launch.flags import parse_flags, run_command
 
 _ROOT = Path(__file__).parents[1]
-_LINE = re.compile(r"num examples processed: (\d+) elapsed seconds: ([\d.]+)")
 _SHARDS, _TINY_SHARDS = 16, 64
+_RAY_DATA = "ray.data.read_tfrecords + write_csv"
 _MEASURES = ("speed", "start", "memory", "merge")
 
 
@@ -54,22 +54,13 @@ class BenchmarkOptions(Options):
     )
 
 
-def _run(*arguments: str) -> tuple[str, float]:
-    """What a command prints, and its seconds."""
+def _seconds(command: list[str]) -> float:
+    """Seconds that a command takes."""
     begun = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True, check=False, cwd=_ROOT)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=_ROOT)
     if done.returncode:
-        raise InfrastructureError("A measured command failed", asked=" ".join(arguments), found=done.stderr[-2000:])
-    return done.stdout, time.perf_counter() - begun
-
-
-def steady_rate(output: str) -> float:
-    """Photos a second between 20 % and 90 % of all, of the lines that a side prints."""
-    points = [(int(count), float(seconds)) for count, seconds in _LINE.findall(output)]
-    total = points[-1][0]
-    within = [(count, seconds) for count, seconds in points if 0.2 * total <= count <= 0.9 * total]
-    (first, begun), (last, ended) = within[0], within[-1]
-    return (last - first) / (ended - begun)
+        raise InfrastructureError("A measured command failed", asked=" ".join(command), found=done.stderr[-2000:])
+    return time.perf_counter() - begun
 
 
 @dataclass(frozen=True)
@@ -78,13 +69,14 @@ class _Bench:
     model_dir: str
     pictures: list[bytes]
 
-    def ours(self, pattern: str) -> tuple[str, float]:
+    def ours(self, pattern: str) -> list[str]:
         flags = [f"--model_dir={self.model_dir}", f"--input_data_pattern={pattern}"]
-        return _run("launch.inference", *flags, f"--output_file={self.folder}/ours.csv")
+        return [sys.executable, "-m", "launch.inference", *flags, f"--output_file={self.folder}/ours.csv"]
 
-    def side(self, name: str, pattern: str) -> tuple[str, float]:
+    def side(self, name: str, pattern: str) -> list[str]:
         target = tempfile.mkdtemp(dir=self.folder)
-        return _run("benchmarks.inference_sides", name, pattern, self.model_dir, f"{target}/out.csv")
+        command = [sys.executable, "-m", "benchmarks.inference_sides", name, pattern]
+        return [*command, self.model_dir, f"{target}/out.csv"]
 
     def photos(self, count: int) -> str:
         from benchmarks.inference_data import write_shards
@@ -98,24 +90,31 @@ class _Bench:
 
 
 def _speed(bench: _Bench, options: BenchmarkOptions) -> None:
+    from benchmarks.inference_rate import steady_rate
+
     pattern = bench.photos(options.speed_photos)
-    sides: dict[str, Callable[[], tuple[str, float]]] = {
+    sides: dict[str, Callable[[], list[str]]] = {
         "launch.inference": lambda: bench.ours(pattern),
         "plain loop": lambda: bench.side("plain", pattern),
         "decoding alone": lambda: bench.side("decode", pattern),
-        "ray.data.read_tfrecords + write_csv": lambda: bench.side("ray_data", pattern),
+        _RAY_DATA: lambda: bench.side("ray_data", pattern),
     }
-    rounds = [{name: steady_rate(run()[0]) for name, run in sides.items()} for _ in range(options.rounds)]
-    print(f"| {options.speed_photos:,} photos, 20–90 % | photos/s, median | launch.inference to it, each round |")
-    print("| --- | --- | --- |")
+    rounds = [{name: steady_rate(command(), _ROOT) for name, command in sides.items()} for _ in range(options.rounds)]
+    print(
+        f"| {options.speed_photos:,} photos, 20–90 % | photos/s | launch.inference to it | processor time, µs a photo |"
+    )
+    print("| --- | --- | --- | --- |")
     for name in sides:
-        ratios = ", ".join(f"{one['launch.inference'] / one[name]:.2f}" for one in rounds)
-        print(f"| {name} | {statistics.median(one[name] for one in rounds):,.0f} | {ratios} |", flush=True)
+        rate = statistics.median(one[name].photos for one in rounds)
+        ratios = ", ".join(f"{one['launch.inference'].photos / one[name].photos:.2f}" for one in rounds)
+        # Ray Data tells of its progress when all is done.
+        times = "" if name == _RAY_DATA else ", ".join(f"{one[name].processor * 1e6:.0f}" for one in rounds)
+        print(f"| {name} | {rate:,.0f} | {ratios} | {times} |", flush=True)
 
 
 def _start(bench: _Bench, options: BenchmarkOptions) -> None:
     pattern = bench.photos(options.start_photos)
-    pairs = [(bench.ours(pattern)[1], bench.side("plain", pattern)[1]) for _ in range(options.rounds)]
+    pairs = [(_seconds(bench.ours(pattern)), _seconds(bench.side("plain", pattern))) for _ in range(options.rounds)]
     print(f"| whole command, {options.start_photos:,} photos | seconds, median | each round |")
     print("| --- | --- | --- |")
     for name, seconds in zip(("launch.inference", "plain loop"), zip(*pairs, strict=True), strict=True):

@@ -15,7 +15,7 @@ import psutil
 from cvd_cluster.prediction.bad_records import Quarantine
 from cvd_cluster.prediction.finished_parts import FinishedParts
 from cvd_cluster.prediction.input_files import InputFile
-from cvd_cluster.prediction.part_columns import part_of
+from cvd_cluster.prediction.part_columns import part_of, to_bytes
 from cvd_cluster.prediction.piece_columns import PieceReport
 from cvd_cluster.prediction.prediction_options import FAIL
 from cvd_cluster.prediction.submission_merge import SubmissionMerge
@@ -67,7 +67,7 @@ def merged_rows_a_second(rows: int, parts: int) -> float:
         file = InputFile("/made/up", parts * 16, "", gzip=False, piece_bytes=16)
         kept = FinishedParts(folder, [file], {})
         for number in range(parts):
-            kept.add(_part(number, each))
+            kept.add(to_bytes(_part(number, each)))
         begun = time.perf_counter()
         with csv_output(f"{folder}/out.csv", "category", 20) as write, open(f"{folder}/bad", "wb") as bad:
             merged = SubmissionMerge([file], kept, FAIL, 0).write(write, Quarantine(bad))

@@ -7,6 +7,7 @@ import difflib
 import importlib
 import importlib.util
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -45,16 +46,12 @@ def check_name(flag: str, name: str) -> None:
     if ":" in name:
         module = name.split(":")[0]
         _put_working_directory_on_path()
-        try:
-            found = importlib.util.find_spec(module) is not None
-        except (ImportError, ValueError):
-            found = False
-        if not found:
+        if not _is_there(module):
             raise UserError(
                 f"No module {module!r} for --{flag}",
                 asked=f"--{flag}={name}",
                 found=f"no {module.replace('.', '/')}.py in {os.getcwd()} and no installed package of that name",
-                change=f"--{flag}=module:Class, run from the folder that holds the module",
+                change=f"--{flag}={_meant(name) or 'module:Class'}, run from the folder that holds the module",
             )
         return
     names = built_in_names(flag)
@@ -64,7 +61,7 @@ def check_name(flag: str, name: str) -> None:
             f"No {flag.replace('_', ' ')} {name!r}",
             asked=f"--{flag}={name}",
             found=f"{', '.join(names)}" + (f"; did you mean {close[0]}?" if close else ""),
-            change=f"--{flag} to one of these, or to module:Class for a class of your own",
+            change=f"--{flag} to one of these, or to {_meant(name) or 'module:Class'} for a class of your own",
         )
 
 
@@ -112,6 +109,24 @@ def load_class(flag: str, name: str) -> Any:
             change=f"define {', '.join(missing)} in {class_name}; estimators.{base_name} says with which arguments",
         )
     return found
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError as error:
+        # The packages that hold it are imported for this, and may lack something themselves.
+        return not f"{module}.".startswith(f"{error.name}.")
+    except ValueError:
+        return False
+    except Exception:
+        return True  # what is wrong with it, its import will tell
+
+
+def _meant(name: str) -> str:
+    """`my_models:MyModel` for `my_models.MyModel`, `my_models.py:MyModel` and `./my_models:MyModel`; "" for others."""
+    parts = [word for word in re.split(r"[./:]+", name) if word not in ("", "py")]
+    return f"{'.'.join(parts[:-1])}:{parts[-1]}" if len(parts) > 1 and ("." in name or "/" in name) else ""
 
 
 def _put_working_directory_on_path() -> None:

@@ -158,4 +158,6 @@ def _say_end(train_dir: str, training_ended: bool, done: int, line: Callable[[st
     if newest is None:
         line(f"evaluation ends: {why}, and {train_dir} holds no checkpoint")
     else:
-        line(f"evaluation ends: {why}; checkpoints evaluated: {done}, the newest is of step {newest.step}")
+        was = not done and newest.step in checkpoints.evaluated_steps(train_dir)
+        before = f" and was evaluated before, see {checkpoints.metrics_path(train_dir)}" if was else ""
+        line(f"evaluation ends: {why}; checkpoints evaluated: {done}, the newest is of step {newest.step}{before}")

@@ -179,3 +179,9 @@ class StartOptions(Options):
     dry_run: bool = option(
         False, group=_OUTPUT, help="check all that a run needs, print its plan, and end; writes and starts nothing"
     )
+    tensorboard_port: int | None = option(
+        None,
+        group=_OUTPUT,
+        at_least=1,
+        help="port on which TensorBoard shows the run's curves while this command runs, to its own machine only",
+    )

@@ -46,6 +46,11 @@ def train_locally(
       HarnessError: with a message for people.
     """
     plan = plan_locally(options, strategy=strategy, num_replicas=num_replicas, start_new_model=start_new_model)
+    quiet_tensorflow()
+    if strategy == "mirrored":
+        from estimators.mirrored_replicas import divide_processor
+
+        divide_processor(plan.replicas_per_worker)
     build_graph(options, warm_start_from=plan.warm_start_from)
     from estimators.experiment import Experiment
 

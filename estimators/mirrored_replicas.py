@@ -40,14 +40,22 @@ def count_replicas(asked: int | None) -> int:
     return asked
 
 
-def mirrored_strategy(replicas: int) -> Any:
-    """A MirroredStrategy; call it before anything else of TensorFlow runs, since a CPU is divided only once."""
-    if tf.config.list_physical_devices("GPU"):
-        return tf.distribute.MirroredStrategy([f"/gpu:{index}" for index in range(replicas)])
+def divide_processor(replicas: int) -> None:
+    """Gives each replica a logical CPU device where there is no GPU.
+
+    Call it before anything else of TensorFlow runs (to build a graph with `tf.cond` is enough): a CPU is divided once.
+    """
     cpu = tf.config.list_physical_devices("CPU")[0]
-    if len(tf.config.get_logical_device_configuration(cpu) or ()) != replicas:
+    undivided = len(tf.config.get_logical_device_configuration(cpu) or ()) != replicas
+    if undivided and not tf.config.list_physical_devices("GPU"):
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
-    return tf.distribute.MirroredStrategy([f"/cpu:{index}" for index in range(replicas)])
+
+
+def mirrored_strategy(replicas: int) -> Any:
+    """A MirroredStrategy with a GPU, or a logical CPU device, a replica."""
+    divide_processor(replicas)
+    kind = "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
+    return tf.distribute.MirroredStrategy([f"/{kind}:{index}" for index in range(replicas)])
 
 
 def session_config(strategy: Strategy, replicas: int, *, log_device_placement: bool) -> Any:

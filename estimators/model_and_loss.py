@@ -1,4 +1,4 @@
-"""Do this model and this loss belong together? Told before the first step, with the pair that does."""
+"""Do this model and this loss belong together, and to this harness? Told before the first step, with what does."""
 
 from __future__ import annotations
 
@@ -51,21 +51,40 @@ def misfit(model: Any, label_loss: Any, columns: int) -> str:
     return ""
 
 
-def check_params(options: ExperimentOptions, model: Any) -> None:
-    """Refuses --model_params that a built-in model does not have; a class of the user's own may read any.
+def check_calls(options: ExperimentOptions, model: Any, label_loss: Any) -> None:
+    """Refuses methods that do not take what they are called with, and --model_params that nobody reads.
+
+    A model of the user's own with `**params` may read any parameter; the built-in ones say which they have.
 
     Raises:
-      UserError: there is no such parameter; those that there are, are named.
+      UserError: an argument is missing in a method, or there is no such parameter; those that there are, are named.
     """
-    if ":" in options.model:
+    given = options.parsed_model_params()
+    standard = {"num_classes": options.num_classes, "is_training": True}
+    _check_call(f"{options.model}.create_model", model.create_model, ("model_input",), standard)
+    _check_call(f"{options.label_loss}.calculate_loss", label_loss.calculate_loss, ("predictions", "labels"), {})
+    parameters = inspect.signature(model.create_model).parameters.values()
+    if ":" in options.model and any(one.kind is one.VAR_KEYWORD for one in parameters):
         return
-    given = {"model_input", "num_classes", "is_training", "params"}
-    names = [name for name in inspect.signature(model.create_model).parameters if name not in given]
-    unknown = sorted(set(options.parsed_model_params()) - set(names))
-    if unknown:
+    own = [one.name for one in parameters if one.kind is not one.VAR_KEYWORD]
+    names = [name for name in own if name not in ("model_input", *standard)]
+    if unknown := sorted(set(given) - set(names)):
         raise UserError(
             f"{options.model} has no parameter {', '.join(unknown)}",
             asked=f"--model_params={options.model_params}",
             found=f"its parameters are {', '.join(names)}" if names else "it has no parameters",
             change="--model_params",
         )
+
+
+def _check_call(name: str, method: Any, positional: tuple[str, ...], keywords: dict[str, Any]) -> None:
+    try:
+        inspect.signature(method).bind(*positional, **keywords)
+    except TypeError as error:
+        wanted = ", ".join(("self", *positional, *(f"{key}={value}" for key, value in keywords.items()), "**params"))
+        raise UserError(
+            f"{name} does not take the arguments it is called with",
+            asked=name,
+            found=str(error),
+            change=f"def {name.rpartition('.')[2]}({wanted})",
+        ) from None

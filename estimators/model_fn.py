@@ -9,12 +9,19 @@ from typing import Any
 import tensorflow as tf
 
 from estimators.class_lookup import load_class
-from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
 from estimators.hooks.agreed_requests import AgreedRequests
 from estimators.hooks.step_report import StepReportHook, StepTensors
 from estimators.keras_layers import penalties_of, recorded_layers, updates_of
-from estimators.model_and_loss import check_fit, check_params
+from estimators.model_and_loss import check_calls, check_fit
+from estimators.model_output import (
+    check_loss,
+    check_own_loss,
+    check_trainable,
+    checked_predictions,
+    own_penalties,
+    own_updates,
+)
 from estimators.optimizers import learning_rate_at, minimize
 from estimators.penalties import collected_penalties
 from estimators.tf_slim_compat import make_tf_slim_usable
@@ -62,39 +69,46 @@ def make_model_fn(
     """
     model = load_class("model", options.model)()
     label_loss = load_class("label_loss", options.label_loss)()
-    check_params(options, model)
+    check_calls(options, model, label_loss)
     params = options.parsed_model_params()
     make_tf_slim_usable()
 
     def learning_rate(global_step: Any) -> Any:
         return learning_rate_at(global_step, options, examples_per_step=examples_per_step, max_steps=max_steps)
 
+    trains_by_own_loss = False
+
     def model_fn(features: Any, labels: Any, mode: str) -> Any:
+        nonlocal trains_by_own_loss
         training = mode == tf.estimator.ModeKeys.TRAIN
         image = features["image"]
         with recorded_layers(is_training=training, seed=options.seed) as layers:
             output = model.create_model(image, num_classes=options.num_classes, is_training=training, **params)
-        predictions = _checked_predictions(output, options)
+        predictions = checked_predictions(output, options, batch_size=image.shape[0])
         if mode == tf.estimator.ModeKeys.PREDICT:
             return _predict_spec(mode, features, predictions)
         targets = as_targets(labels, predictions.shape[1])
+        trains_by_own_loss |= training and "loss" in output
+        if trains_by_own_loss:
+            check_own_loss(output, options)
         if "loss" in output:
             loss = output["loss"]
         else:
             check_fit(options, model, label_loss, predictions.shape[1])
             loss = label_loss.calculate_loss(predictions, targets)
-        _check_loss(loss, options, own="loss" in output)
+        check_loss(loss, options, own="loss" in output)
         if not training:
             outputs = {"predictions": predictions, "labels": targets}
             return tf.estimator.EstimatorSpec(mode, predictions=outputs, loss=loss)
+        check_trainable(options)
         if warm_start_from is not None:
             take_initial_values(warm_start_from, line=step_report.line if step_report else None)
         global_step = tf.compat.v1.train.get_or_create_global_step()
         rate = learning_rate(global_step)
         optimizer = getattr(tf.compat.v1.train, options.optimizer)(rate)
         penalties = [*collected_penalties(optimizer, image), *penalties_of(layers)]
-        total_loss = _with_penalties(loss, [*penalties, *_own(output, "regularization_loss")], options)
-        with tf.control_dependencies(_updates(output, layers)):
+        total_loss = _with_penalties(loss, [*penalties, *own_penalties(output, options)], options)
+        with tf.control_dependencies(_updates(layers, own_updates(output, options))):
             signal = requests.new_signal() if requests else None
             step = minimize(
                 optimizer, total_loss, global_step=global_step, clip_norm=options.clip_gradient_norm, signal=signal
@@ -114,53 +128,16 @@ def as_targets(labels: Any, columns: int) -> Any:
     return tf.one_hot(labels, columns, dtype=tf.float32)
 
 
-def _checked_predictions(output: Any, options: ExperimentOptions) -> Any:
-    if not isinstance(output, dict) or "predictions" not in output:
-        found = f"keys {sorted(output)}" if isinstance(output, dict) else type(output).__name__
-        raise UserError(
-            f"{options.model}.create_model returns no predictions",
-            asked=f"--model={options.model}",
-            found=found,
-            change='return {"predictions": tensor} from create_model',
-        )
-    predictions = tf.convert_to_tensor(output["predictions"])
-    allowed = {options.num_classes} | ({1} if options.num_classes == 2 else set())
-    if predictions.shape.rank != 2 or predictions.shape[1] not in allowed:
-        wanted = " or ".join(f"[B, {columns}]" for columns in sorted(allowed))
-        raise UserError(
-            f"{options.model}.create_model returns predictions of the wrong shape",
-            asked=f"--model={options.model} --num_classes={options.num_classes}: {wanted}",
-            found=f"shape {predictions.shape}",
-            change="the model's last layer, or --num_classes",
-        )
-    return tf.cast(predictions, tf.float32)
-
-
-def _check_loss(loss: Any, options: ExperimentOptions, *, own: bool) -> None:
-    if not tf.is_tensor(loss) or loss.shape.rank != 0:
-        culprit = f"{options.model}.create_model" if own else f"{options.label_loss}.calculate_loss"
-        raise UserError(
-            f"{culprit} returns no scalar loss",
-            asked=f"--model={options.model} --label_loss={options.label_loss}",
-            found=f"shape {loss.shape}" if tf.is_tensor(loss) else type(loss).__name__,
-            change=f"return the mean over the batch, a scalar tensor, from {culprit}",
-        )
-
-
-def _own(output: dict[str, Any], key: str) -> list[Any]:
-    return [output[key]] if key in output else []
-
-
 def _with_penalties(loss: Any, penalties: list[Any], options: ExperimentOptions) -> Any:
     if penalties and options.regularization_penalty:
         return loss + options.regularization_penalty * tf.add_n(penalties)
     return loss
 
 
-def _updates(output: dict[str, Any], layers: list[Any]) -> list[Any]:
+def _updates(layers: list[Any], own: list[Any]) -> list[Any]:
     collected = tf.compat.v1.get_collection(tf.compat.v1.GraphKeys.UPDATE_OPS)
     # By identity: == between tensors is an operation.
-    return list({id(u): u for u in (*collected, *updates_of(layers), *output.get("update_ops", ()))}.values())
+    return list({id(u): u for u in (*collected, *updates_of(layers), *own)}.values())
 
 
 def _report_hooks(tensors: StepTensors, options: ExperimentOptions, report: StepReportSettings | None) -> list[Any]:

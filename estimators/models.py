@@ -55,6 +55,7 @@ class BaseModel(abc.ABC):
           regularization_loss: optional, a scalar that is added to the loss, times --regularization_penalty.
           update_ops: optional, a list of operations to run with each training step, such as updates of moving
             averages. Those of layers (`tf.compat.v1.layers`, `tf.keras.layers`, `tf_slim`) are found without being
-            named. A variable of your own that such an operation assigns must say how the values of several replicas
-            become one: `get_variable(…, trainable=False, aggregation=tf.VariableAggregation.MEAN)`.
+            named. A variable of your own that such an operation assigns should say how the values of several replicas
+            become one, `get_variable(…, trainable=False, aggregation=tf.VariableAggregation.MEAN)`; without that the
+            checkpoint holds the first replica's.
         """

@@ -42,16 +42,22 @@ class ProgressFile:
 
     def __init__(self, train_dir: str, clock: Callable[[], float] = time.time) -> None:
         self._path, self._clock, self._written_at = os.path.join(train_dir, PROGRESS_FILE), clock, float("-inf")
+        self._unwritten: TrainingProgress | None = None
 
     def write(self, global_step: int, examples_per_second: float, metrics: Mapping[str, float]) -> None:
         """Writes it, if the last time is long enough ago. That it cannot be written ends no training."""
         now = self._clock()
-        if now - self._written_at < _EVERY_SECS:
-            return
-        self._written_at = now
-        progress = TrainingProgress(now, global_step, examples_per_second, dict(metrics))
-        with contextlib.suppress(Exception):
-            storage.write_text(self._path, json.dumps(asdict(progress)) + "\n")
+        self._unwritten = TrainingProgress(now, global_step, examples_per_second, dict(metrics))
+        if now - self._written_at >= _EVERY_SECS:
+            self._written_at = now
+            self.finish()
+
+    def finish(self) -> None:
+        """Writes what was told last, if it is not written yet."""
+        if self._unwritten is not None:
+            with contextlib.suppress(Exception):
+                storage.write_text(self._path, json.dumps(asdict(self._unwritten)) + "\n")
+            self._unwritten = None
 
 
 def read_progress(train_dir: str) -> TrainingProgress | None:

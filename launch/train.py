@@ -22,6 +22,7 @@ from cvd_cluster.ray_session import require_absolute_paths
 from cvd_cluster.supervision_options import SupervisionOptions
 from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions, StartOptions
+from estimators.tensorboard_server import tensorboard_of
 from launch.flags import parse_flags, run_command
 
 _PATHS = ("train_dir", "train_data_pattern", "eval_data_pattern", "warm_start_from")
@@ -44,12 +45,20 @@ def main() -> None:
             asked=f"--cluster_file={cluster.cluster_file}",
             change="--dry_run; or `ray up`, and this command as a job: `python -m launch.submit train …`",
         )
-    elif cluster.in_this_process:
+    else:
+        with tensorboard_of(options.train_dir, start.tensorboard_port):
+            _train(options, start, cluster, supervision)
+
+
+def _train(
+    options: ExperimentOptions, start: StartOptions, cluster: ClusterOptions, supervision: SupervisionOptions
+) -> None:
+    if cluster.in_this_process:
         from estimators.local_training import train_locally
 
         train_locally(
             options,
-            strategy=cluster.strategy,
+            strategy=cluster.strategy,  # type: ignore[arg-type]
             num_replicas=cluster.num_replicas,
             start_new_model=start.start_new_model,
         )

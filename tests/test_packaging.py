@@ -79,7 +79,7 @@ def test_the_lock_says_how_to_renew_it_and_pins_each_package_once(locked):
 
 
 def test_everything_that_our_modules_import_is_required_by_name(setup_file):
-    distributions = {"PIL": "pillow", "google": "protobuf", "google_crc32c": "google-crc32c"}
+    distributions = {"PIL": "pillow", "google": "protobuf", "google_crc32c": "google-crc32c", "yaml": "PyYAML"}
     named = {canonicalize_name(Requirement(one).name) for one in setup_file.REQUIREMENTS}
     missing = {
         f"{path.relative_to(ROOT)} imports {name}"

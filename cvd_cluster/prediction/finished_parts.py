@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import io
 import json
 import os
 import re
@@ -18,10 +17,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from cvd_cluster.prediction.input_files import InputFile
-from cvd_cluster.prediction.part_columns import ERROR, report_of
+from cvd_cluster.prediction.part_columns import ERROR, from_bytes, report_of
+from cvd_cluster.prediction.piece_columns import PieceReport
 from estimators import storage
 from estimators.errors import UserError
 
@@ -71,20 +70,22 @@ class FinishedParts:
         """Rows of all parts."""
         return sum(part.rows for parts in self.of_file for part in parts.values())
 
-    def add(self, part: pa.Table) -> FinishedPart:
-        """Keeps a part for good: after this it outlives the end of the process, or of the machine."""
+    def add(self, data: bytes) -> tuple[PieceReport, FinishedPart]:
+        """Keeps a part for good: after this it outlives the end of the process, or of the machine.
+
+        Args:
+          data: as part_columns.to_bytes makes them.
+        """
+        part = from_bytes(data)
         report = report_of(part)
-        sink = io.BytesIO()
-        with pa.ipc.new_file(sink, part.schema) as writer:
-            writer.write_table(part)
         with storage.written_whole(self._path(report.file, report.number)) as file:
-            file.write(sink.getvalue())
-        return self._remember(report.file, report.number, part)
+            file.write(data)
+        return report, self._remember(report, part)
 
     def read(self, file: int, number: int) -> pa.Table:
         """One part."""
         with storage.open_binary(self._path(file, number)) as opened:
-            return pa.ipc.open_file(pa.py_buffer(opened.read())).read_all()
+            return from_bytes(opened.read())
 
     def forget(self, file: int, number: int) -> None:
         """Deletes a part that is not right."""
@@ -100,17 +101,10 @@ class FinishedParts:
     def _path(self, file: int, number: int) -> str:
         return os.path.join(self._folder, f"{self._digests[file]}-{number:08d}.arrow")
 
-    def _remember(self, file: int, number: int, part: pa.Table) -> FinishedPart:
-        report = report_of(part)
-        made = FinishedPart(
-            report.first,
-            report.end,
-            report.eof,
-            report.rows,
-            int(pc.sum(pc.is_valid(part[ERROR])).as_py() or 0),
-            report.lost is not None,
-        )
-        self.of_file[file][number] = made
+    def _remember(self, report: PieceReport, part: pa.Table, file: int | None = None) -> FinishedPart:
+        bad = part.num_rows - part[ERROR].null_count
+        made = FinishedPart(report.first, report.end, report.eof, report.rows, bad, report.lost is not None)
+        self.of_file[report.file if file is None else file][report.number] = made
         return made
 
     def _find(self, files: Sequence[InputFile]) -> None:
@@ -132,7 +126,7 @@ class FinishedParts:
         # The digest names the path; the index of the file may be another one than it was in the run before.
         if report.number != number or report.rows != part.num_rows or (of.pieces is not None and number >= of.pieces):
             return False
-        self._remember(file, number, part)
+        self._remember(report, part, file)
         return True
 
 

@@ -119,10 +119,9 @@ class _Run:
                             self._finish(part)
                 tasks = self.next_tasks()
 
-    def _finish(self, part: object) -> None:
-        report = report_of(part)
+    def _finish(self, part: bytes) -> None:
         with write_errors_told(self._options.output, flag=self._options.output_flag.lstrip("-")):
-            finished = self._parts.add(part)
+            report, finished = self._parts.add(part)
         self._progress.advance(finished.rows, self._bytes(report.file, report.number))
         self._fail_if_bad(report.file, report.number, finished)
 

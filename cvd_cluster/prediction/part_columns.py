@@ -121,6 +121,24 @@ def report_of(table_or_schema: Any) -> PieceReport:
     return PieceReport.from_json(text.decode("utf-8"))
 
 
+def to_bytes(part: pa.Table) -> bytes:
+    """The part as it stands in its file."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, part.schema) as writer:
+        writer.write_table(part)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def from_bytes(data: bytes) -> pa.Table:
+    """What `to_bytes` made; its columns are views of `data`.
+
+    Raises:
+      ValueError: it is no Arrow file, or not a whole one.
+    """
+    return pa.ipc.open_file(pa.py_buffer(data)).read_all()
+
+
 def width_of(table: pa.Table) -> int:
     """How many classes the model gives for a picture; 0 if no record went through it."""
     return int((table.schema.metadata or {}).get(_WIDTH, b"0"))

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from cvd_cluster.prediction.piece_reader import Damage, PieceRecords
@@ -84,3 +85,11 @@ def to_table(found: PieceRecords) -> pa.Table:
         pa.array([found.sizes], SCHEMA.field(SIZES).type),
     ]
     return pa.table(columns, schema=SCHEMA)
+
+
+def data_of(table: pa.Table, row: int) -> memoryview:
+    """The bytes of the file that a row holds, where they are: a scalar of Arrow's would be a copy of them."""
+    array = table[DATA].slice(row, 1).chunk(0)
+    _, ends, data = array.buffers()
+    begin, end = np.frombuffer(ends, np.int64, 2, array.offset * 8)
+    return memoryview(data)[begin:end] if data is not None else memoryview(b"")

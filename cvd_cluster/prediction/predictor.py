@@ -5,6 +5,7 @@ Its process is ready soon because it imports neither Ray Data nor all of TensorF
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from cvd_cluster.prediction.batch_model import Answers, BatchModel
-from cvd_cluster.prediction.part_columns import part_of
-from cvd_cluster.prediction.piece_columns import DATA, OFFSETS, REPORT, SIZES, PieceReport
+from cvd_cluster.prediction.part_columns import part_of, to_bytes
+from cvd_cluster.prediction.piece_columns import OFFSETS, REPORT, SIZES, PieceReport, data_of
 from estimators.picture_size import picture_error
 from estimators.record_schema import parse_example
 from estimators.tfrecord_framing import FOOTER_BYTES, HEADER_BYTES
@@ -73,7 +74,7 @@ class Predictor:
         """
         self._loaded()
 
-    def predict(self, block: pa.Table, crashing: Collection[RecordPlace] = ()) -> list[pa.Table]:
+    def predict(self, block: pa.Table, crashing: Collection[RecordPlace] = ()) -> list[bytes]:
         """Predicts all pieces of a block.
 
         Args:
@@ -81,13 +82,14 @@ class Predictor:
           crashing: records that are known to crash the process; they are left out.
 
         Returns:
-          A part for each piece; a record that fails has its error there, and does not harm the others.
+          A part for each piece, as part_columns.to_bytes makes it; a record that fails has its error there, and does
+          not harm the others.
 
         Raises:
           UserError: see BatchModel.
         """
         return [
-            self._part(_Piece(block, row), {place.index for place in crashing if place.row == row})
+            to_bytes(self._part(_Piece(block, row), {place.index for place in crashing if place.row == row}))
             for row in range(block.num_rows)
         ]
 
@@ -114,6 +116,9 @@ class Predictor:
                 self._model = BatchModel(
                     settings.model_dir, settings.batch_size, settings.threads, on_gpu=settings.on_gpu
                 )
+                # Ray collects garbage every few seconds; TensorFlow's modules, which stay, took it half a second.
+                gc.collect()
+                gc.freeze()
             return self._model
 
     def _part(self, piece: _Piece, crashing: Collection[int]) -> pa.Table:
@@ -127,7 +132,7 @@ class Predictor:
         return part_of(
             piece.report,
             piece.offsets,
-            np.array(piece.sizes) + HEADER_BYTES + FOOTER_BYTES,
+            piece.sizes + HEADER_BYTES + FOOTER_BYTES,
             [one for answer in answers for one in answer.ids],
             np.concatenate([answer.classes for answer in answers]),
             np.concatenate([answer.probabilities for answer in answers]),
@@ -154,9 +159,8 @@ class _Piece:
 
     def __init__(self, block: pa.Table, row: int) -> None:
         self.report = PieceReport.from_json(block[REPORT][row].as_py())
-        self.offsets: list[int] = block[OFFSETS][row].as_py()
-        self.sizes: list[int] = block[SIZES][row].as_py()
-        self._data = memoryview(block[DATA][row].as_buffer())
+        self.offsets, self.sizes = (block[name][row].values.to_numpy() for name in (OFFSETS, SIZES))
+        self._data = data_of(block, row)
 
     def __len__(self) -> int:
         return len(self.offsets)

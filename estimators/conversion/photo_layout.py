@@ -79,7 +79,9 @@ def read_layout(names: Sequence[str], asked: str) -> Layout:
     files = [name for name in visible if not name.endswith("/")]
     pictures = [name for name in files if _is_picture(name)]
     if not pictures:
-        raise _refused("There is no picture to convert", asked, _shown(files, "it holds no file"))
+        packed = [name for name in files if name.lower().endswith(".zip")]
+        hint = f"unpack it, and give --input what you want of it, such as {packed[0]}" if packed else ""
+        raise _refused("There is no picture to convert", asked, _shown(files, "it holds no file"), hint)
     base = _base(visible, pictures, asked)
     inner = [name[len(base) :] for name in pictures]
     loose = [name for name in inner if "/" not in name]
@@ -163,15 +165,20 @@ def _classes_of_folders(visible: Sequence[str], inner: Sequence[str], base: str,
 
 def _check_ids(photos: Sequence[Photo], asked: str) -> None:
     first: dict[str, str] = {}
+    clashes = []
     for photo in photos:
         if photo.image_id in first:
-            raise DataError(
-                "Two pictures have the same id",
-                asked=asked,
-                found=f"{first[photo.image_id]} and {photo.name}; the id is the file's name, {photo.image_id}",
-                change="rename one of them",
-            )
-        first[photo.image_id] = photo.name
+            clashes.append(f"{first[photo.image_id]} and {photo.name}")
+        first.setdefault(photo.image_id, photo.name)
+    if clashes:
+        more = f"; {len(clashes) - 1} more like that" if len(clashes) > 1 else ""
+        raise DataError(
+            "Two pictures have the same id",
+            asked=asked,
+            found=f"{clashes[0]}; the id is the file's name{more}",
+            change="rename one of them; in that folder this puts its class in front of each: "
+            'for f in */*; do mv "$f" "${f%/*}/${f%/*}_${f##*/}"; done',
+        )
 
 
 def _shown(names: Sequence[str], nothing: str) -> str:

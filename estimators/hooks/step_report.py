@@ -98,6 +98,10 @@ class StepReportHook(tf.estimator.SessionRunHook):  # type: ignore[misc]
         if self._due(self._step):
             self._report(*run_values.results["tensors"])
 
+    def end(self, session: Any) -> None:
+        """Those who look from outside are left with the last report."""
+        self._progress.finish()
+
     def _report(self, predictions: Any, labels: Any, loss: float, learning_rate: float) -> None:
         assert self._reported_step is not None
         now = time.monotonic()

@@ -85,6 +85,23 @@ class OneColumn(Returns):
     output = staticmethod(lambda mean: {"predictions": mean})
 
 
+class HalfABatch(Returns):
+    output = staticmethod(lambda mean: {"predictions": mean[:2]})
+
+
+class VectorPenalty(Returns):
+    @staticmethod
+    def output(mean):
+        weight = tf.compat.v1.get_variable("w", [3])
+        return {"predictions": tf.sigmoid(mean * weight[0]), "regularization_loss": weight}
+
+
+class LoneUpdate(Returns):
+    @staticmethod
+    def output(mean):
+        return {"predictions": tf.sigmoid(mean * tf.compat.v1.get_variable("w", [])), "update_ops": tf.no_op()}
+
+
 class VectorLoss(BaseLoss):
     def calculate_loss(self, predictions, labels, **params):
         return tf.reduce_mean(tf.square(predictions - labels), axis=1)
@@ -138,6 +155,14 @@ class NanWeightsAfterStep10(_SpoiledInStep10):
     def spoiled(weight):
         zero = tf.cast(tf.compat.v1.train.get_or_create_global_step() < 0, tf.float32)  # a plain 0 is optimised away
         return tf.sqrt(zero * weight)
+
+
+class OwnLossInTrainingAlone(BaseModel):
+    """Its evaluation would show another loss than it was trained by."""
+
+    def create_model(self, model_input, num_classes=2, is_training=True, **params):
+        predictions = tf.sigmoid(tf.compat.v1.get_variable("w", []) * _mean_colour(model_input))
+        return {"predictions": predictions, **({"loss": tf.reduce_mean(predictions)} if is_training else {})}
 
 
 class BrokenInTheGraph(Returns):

@@ -123,3 +123,17 @@ def test_every_built_in_class_can_be_made() -> None:
     for flag in ("model", "label_loss"):
         for name in built_in_names(flag):
             assert type(load_class(flag, name)()).__name__ == name
+
+
+@pytest.mark.parametrize(
+    "name", ["own_models.GoodModel", "own_models.py:GoodModel", "./own_models:GoodModel", "own_models/GoodModel"]
+)
+def test_a_name_that_is_written_in_another_way_is_told_as_it_must_be(own_models: Path, name: str) -> None:
+    assert "own_models:GoodModel" in refused("model", name)
+
+
+def test_a_package_that_cannot_be_imported_is_told_with_its_own_error(own_models: Path) -> None:
+    for error in ("import no_such_library", "raise KeyError('forgotten')"):
+        (own_models / "package" / "__init__.py").write_text(error)
+        message = refused("model", "package.inner_models:GoodModel")
+        assert "cannot be imported" in message and error.split()[-1].strip("()") in message, message

@@ -38,6 +38,7 @@ def test_each_checkpoint_of_a_finished_run_is_evaluated_once_oldest_first(
     done, lines = evaluate(run)
     assert done == 0 and steps_of(run) == STEPS
     assert not [line for line in lines if line.startswith(("epoch", "examples_processed"))]
+    assert f"evaluated: 0, the newest is of step 6 and was evaluated before, see {run.train_dir}/eval/" in lines[-1]
 
 
 def test_checkpoints_are_evaluated_as_they_come_until_training_ends(

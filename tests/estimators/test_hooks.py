@@ -18,6 +18,7 @@ from estimators.hooks.checkpoint_saving import AtMultiples, checkpoint_hook
 from estimators.hooks.last_step import LastStepHook
 from estimators.hooks.progress import ProgressHook
 from estimators.hooks.step_report import StepReportHook, StepTensors
+from estimators.training_progress import read_progress
 
 
 class Clock:
@@ -89,6 +90,8 @@ def test_every_nth_step_is_reported(tmp_path: Path, every: int, expected: list[i
     lines: list[str] = []
     train([report_hook(tmp_path, lines, every=every)], 10)
     assert reported_steps(lines) == expected
+    progress = read_progress(str(tmp_path))
+    assert ([progress.global_step] if progress else []) == expected[-1:], "those who look later see the last report"
 
 
 @pytest.mark.parametrize("stride", [2, 3, 7, 10])

@@ -12,7 +12,7 @@ from estimators.cvd_models import CnnModel, LogisticModel, MoeModel, ResNetModel
 from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
 from estimators.losses import CrossEntropyLoss, HingeLoss, SoftmaxLoss
-from estimators.model_and_loss import check_fit, check_params
+from estimators.model_and_loss import check_calls, check_fit
 from estimators.optimizers import learning_rate_at
 
 
@@ -56,10 +56,42 @@ def test_pairs_that_fit_pass(loss: Any, columns: int) -> None:
 
 
 def test_a_parameter_that_the_model_does_not_have_is_told_with_those_it_has() -> None:
-    check_params(options(model="MoeModel", model_params="num_mixtures=4"), MoeModel())
+    check_calls(options(model="MoeModel", model_params="num_mixtures=4"), MoeModel(), HingeLoss())
     with pytest.raises(UserError, match="no parameter mixtures") as caught:
-        check_params(options(model="MoeModel", model_params="mixtures=4"), MoeModel())
+        check_calls(options(model="MoeModel", model_params="mixtures=4"), MoeModel(), HingeLoss())
     assert "num_mixtures" in caught.value.found
+
+
+def test_a_model_of_ones_own_reads_any_parameter_if_it_takes_any() -> None:
+    class Closed(Scores):
+        def create_model(  # type: ignore[override]
+            self, model_input: Any, num_classes: int = 2, is_training: bool = True, width: int = 3
+        ) -> Any:
+            raise AssertionError("not built here")
+
+    check_calls(options(model="mine:Scores", model_params="anything=4"), Scores(), HingeLoss())
+    check_calls(options(model="mine:Closed", model_params="width=4"), Closed(), HingeLoss())
+    with pytest.raises(UserError, match="no parameter anything") as caught:
+        check_calls(options(model="mine:Closed", model_params="anything=4"), Closed(), HingeLoss())
+    assert caught.value.found == "its parameters are width"
+
+
+def test_methods_that_cannot_be_called_are_told_with_the_arguments_they_need() -> None:
+    class Short(Scores):
+        def create_model(self, model_input: Any) -> Any:  # type: ignore[override]
+            raise AssertionError("not built here")
+
+    class Longer(HingeLoss):
+        def calculate_loss(self, predictions: Any, labels: Any, weights: Any, **params: Any) -> Any:  # type: ignore[override]
+            raise AssertionError("not called here")
+
+    with pytest.raises(UserError, match=r"mine:Short.create_model does not take") as caught:
+        check_calls(options(model="mine:Short"), Short(), HingeLoss())
+    assert "num_classes" in caught.value.found
+    assert caught.value.change == "def create_model(self, model_input, num_classes=2, is_training=True, **params)"
+    with pytest.raises(UserError, match=r"mine:Longer.calculate_loss does not take") as caught:
+        check_calls(options(label_loss="mine:Longer"), LogisticModel(), Longer())
+    assert "weights" in caught.value.found and "(self, predictions, labels, **params)" in caught.value.change
 
 
 def test_model_params_are_read_as_numbers_where_they_look_like_some() -> None:

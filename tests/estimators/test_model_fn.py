@@ -152,6 +152,7 @@ def test_steps_are_reported_where_that_is_asked_for(with_report: bool, tmp_path:
         ({"model": "NoDictionary"}, ["create_model returns no predictions", "Tensor"]),
         ({"model": "FlatPredictions"}, ["wrong shape", "[B, 1] or [B, 2]", "shape (4,)"]),
         ({"model": "ThreeColumns"}, ["wrong shape", "--num_classes=2: [B, 1] or [B, 2]", "shape (4, 3)"]),
+        ({"model": "HalfABatch"}, ["wrong shape", "for B = 4 pictures", "shape (2, 1)"]),
         ({"model": "OneColumn", "num_classes": 5}, ["wrong shape", "--num_classes=5: [B, 5]", "shape (4, 1)"]),
         ({"label_loss": "VectorLoss"}, ["calculate_loss returns no scalar loss", "shape (4,)", "mean over the batch"]),
         ({"label_loss": "NumberLoss"}, ["calculate_loss returns no scalar loss", "float"]),
@@ -165,6 +166,20 @@ def test_what_does_not_fit_is_told_with_class_and_shape(values: dict[str, object
     message = str(caught.value)
     assert all(part in message for part in told), message
     assert all(value in message for value in named.values() if isinstance(value, str)), message
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("VectorPenalty", ["returns no scalar regularization_loss", "shape (3,)"]),
+        ("LoneUpdate", ["update_ops that are no list", "Operation", '"update_ops": [operation, …]']),
+        ("OneColumn", ["has no variable to train", "get_variable"]),
+    ],
+)
+def test_what_training_cannot_use_is_told(model: str, told: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        Built(MODES.TRAIN, model=f"{MODELS}:{model}")
+    assert all(part in str(caught.value) for part in told), caught.value
 
 
 def test_an_unknown_class_is_told_before_a_graph_is_built() -> None:

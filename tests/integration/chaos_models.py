@@ -1,4 +1,4 @@
-"""A model whose steps take a while, and fail on demand in one role."""
+"""Models whose steps take a while, and fail on demand in one role."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from estimators import BaseModel
 from estimators.cvd_models import LogisticModel
 from tests.integration.chaos import FOLDER, HURRY
 
@@ -23,10 +24,23 @@ class SlowModel(LogisticModel):
     def create_model(
         self, model_input: Any, num_classes: int = 2, is_training: bool = True, **params: Any
     ) -> dict[str, Any]:
-        rested = tf.numpy_function(_rest, [], tf.bool)
-        with tf.control_dependencies([rested]):
-            model_input = tf.identity(model_input)
-        return super().create_model(model_input, num_classes=num_classes, is_training=is_training, **params)
+        return super().create_model(_rested(model_input), num_classes=num_classes, is_training=is_training, **params)
+
+
+class SlowNormalisedModel(BaseModel):
+    """Normalises batches, with a rest in each step; next to nothing to build."""
+
+    def create_model(
+        self, model_input: Any, num_classes: int = 2, is_training: bool = True, **params: Any
+    ) -> dict[str, Any]:
+        layers = tf.compat.v1.layers
+        net = layers.batch_normalization(layers.flatten(_rested(model_input)), training=is_training)
+        return {"predictions": layers.dense(net, 1, activation=tf.nn.sigmoid)}
+
+
+def _rested(model_input: Any) -> Any:
+    with tf.control_dependencies([tf.numpy_function(_rest, [], tf.bool)]):
+        return tf.identity(model_input)
 
 
 def _rest() -> Any:

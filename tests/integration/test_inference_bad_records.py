@@ -7,6 +7,7 @@ import errno
 import gzip
 import io
 import os
+import resource
 import struct
 import tempfile
 from collections.abc import Callable, Iterator
@@ -242,15 +243,15 @@ def test_what_was_found_bad_is_not_predicted_again_under_another_policy(runs: Ru
     assert (result.rows, result.quarantined, result.predictors) == (2 * GOOD, 1, 0)
 
 
-def test_a_full_disk_is_told_and_the_old_output_stays(runs: Runs, tmp_path: Path, monkeypatch) -> None:
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "fsync", full)
+def test_a_disk_that_takes_no_more_is_told_and_the_old_output_stays(runs: Runs, tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512, before[1]))  # bytes that this process may write into a file
+    try:
         with pytest.raises(UserError, match="cannot be written") as caught:
             runs.predict(str(tmp_path / "in"))
-    assert "No space left on device" in caught.value.found
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert os.strerror(errno.EFBIG) in caught.value.found and "--output_file" in caught.value.change
     assert runs.output.read_text() == "old\n"
     assert [path.name for path in runs.folder.iterdir()] == [runs.output.name]
     assert runs.predict(str(tmp_path / "in")).rows == 2 * GOOD

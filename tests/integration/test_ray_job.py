@@ -77,10 +77,12 @@ def _await_job_server(port: int) -> None:
         time.sleep(0.5)
 
 
-def _submit(cluster: dict[str, str], command: str, *flags: str, job: str | None = None) -> Finished:
+def _submit(
+    cluster: dict[str, str], command: str, *flags: str, job: str | None = None, cwd: Path | None = None
+) -> Finished:
     named = () if job is None else (f"--job={job}",)
     address = f"--address={cluster['RAY_ADDRESS']}"
-    return run_command("launch.submit", command, address, *named, "--", *flags, env=cluster, timeout=240)
+    return run_command("launch.submit", command, address, *named, "--", *flags, env=cluster, timeout=240, cwd=cwd)
 
 
 def _ray(cluster: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -89,17 +91,46 @@ def _ray(cluster: dict[str, str], *arguments: str) -> subprocess.CompletedProces
     )
 
 
-def test_training_runs_as_a_job(cluster: dict[str, str], photos: Path, tmp_path: Path) -> None:
+MINE = {
+    "my_models.py": """
+import tensorflow as tf
+from estimators import BaseModel
+
+class MyModel(BaseModel):
+    def create_model(self, model_input, num_classes=2, is_training=True, units=8, **params):
+        net = tf.compat.v1.layers.dense(tf.compat.v1.layers.flatten(model_input), units, activation=tf.nn.relu)
+        return {"predictions": tf.compat.v1.layers.dense(net, 1, activation=tf.nn.sigmoid)}
+""",
+    "my_losses.py": """
+import tensorflow as tf
+from estimators import BaseLoss
+
+class MyLoss(BaseLoss):
+    def calculate_loss(self, predictions, labels, **params):
+        return tf.reduce_mean(tf.square(labels - predictions))
+""",
+}
+
+
+def test_training_runs_as_a_job_with_the_model_and_the_loss_of_the_folder_it_is_sent_from(
+    cluster: dict[str, str], photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    for name, text in MINE.items():
+        (tmp_path / "mine" / name).write_text(text)
     done = _submit(
         cluster,
         "train",
         f"--train_data_pattern={photos}/catsvsdogs/train/*",
         f"--train_dir={tmp_path}/run",
-        "--model=CnnModel",
+        "--model=my_models:MyModel",
+        "--model_params=units=4",
+        "--label_loss=my_losses:MyLoss",
         "--batch_size=64",
         "--max_steps=20",
         "--strategy=multi_worker_mirrored",
         "--num_workers=2",
+        cwd=tmp_path / "mine",
     )
     assert done.code == 0, done.output
     assert "training step 20" in done.output and "steps made: chief-0 20" in done.output
@@ -198,7 +229,7 @@ def test_a_job_that_is_stopped_saves_a_checkpoint_though_its_command_is_killed(
     flags = (
         f"--train_data_pattern={photos}/catsvsdogs/train/*",
         f"--train_dir={train_dir}",
-        "--model=ResNetModel",
+        "--model=tests.integration.chaos_models:SlowNormalisedModel",
         "--batch_size=8",
         "--save_checkpoints_steps=100000",
         "--strategy=multi_worker_mirrored",

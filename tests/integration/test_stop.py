@@ -33,7 +33,7 @@ def test_a_run_that_is_told_to_stop_saves_and_goes_on_there(strategy: str, tmp_p
         f"--train_data_pattern={tmp_path}/train",
         f"--eval_data_pattern={tmp_path}/train",
         f"--train_dir={train_dir}",
-        "--model=ResNetModel",
+        "--model=tests.integration.chaos_models:SlowNormalisedModel",
         "--batch_size=4",
         "--log_every_n_steps=1",
         "--save_checkpoints_steps=100000",

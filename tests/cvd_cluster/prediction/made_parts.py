@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from cvd_cluster.prediction.finished_parts import FinishedParts
 from cvd_cluster.prediction.input_files import InputFile, look_at
-from cvd_cluster.prediction.part_columns import part_of
+from cvd_cluster.prediction.part_columns import part_of, to_bytes
 from cvd_cluster.prediction.piece_columns import REPORT, PieceReport, to_table
 from cvd_cluster.prediction.piece_reader import PieceRecords, read_piece
 from cvd_cluster.prediction.reading_plan import pieces_to_read_again
@@ -53,7 +53,8 @@ def finish(files: Sequence[InputFile], parts: FinishedParts) -> None:
 
 def _add(parts: FinishedParts, file: InputFile, index: int, number: int, start: int | None) -> None:
     with open(file.path, "rb") as opened:
-        parts.add(part_for(read_piece(PlainBytes(opened, file.size), file.piece(index, number, start))))
+        found = read_piece(PlainBytes(opened, file.size), file.piece(index, number, start))
+        parts.add(to_bytes(part_for(found)))
 
 
 def all_parts(

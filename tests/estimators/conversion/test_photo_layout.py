@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import subprocess
 
 import pytest
 from hypothesis import given
@@ -107,7 +108,28 @@ def test_names_with_and_without_a_class_are_refused_with_an_example_of_each():
 def test_two_pictures_of_one_id_are_named_both():
     error = refused("cats/1.jpg", "cats/2.jpg", "dogs/1.jpg")
     assert isinstance(error, DataError)
-    assert "cats/1.jpg" in error.found and "dogs/1.jpg" in error.found
+    assert error.found == "cats/1.jpg and dogs/1.jpg; the id is the file's name"
+    many = refused("cats/1.jpg", "cats/2.jpg", "dogs/1.jpg", "dogs/2.jpg")
+    assert many.found.endswith("; 1 more like that")
+
+
+def test_the_way_out_of_a_clash_that_is_told_is_one(tmp_path):
+    for name in ("cats/1.jpg", "cats/2.jpg", "dogs/1.jpg", "dogs/2.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    line = refused("cats/1.jpg", "cats/2.jpg", "dogs/1.jpg", "dogs/2.jpg").change.partition("each: ")[2]
+    subprocess.run(["sh", "-c", line], cwd=tmp_path, check=True)
+    names = [str(path.relative_to(tmp_path)) for path in tmp_path.glob("*/*")]
+    assert {photo.image_id for photo in layout(*names).photos} == {
+        "cats_1.jpg",
+        "cats_2.jpg",
+        "dogs_1.jpg",
+        "dogs_2.jpg",
+    }
+
+
+def test_a_zip_of_zips_is_told_as_that():
+    assert "such as train.zip" in refused("train.zip", "sample.csv").change
 
 
 def test_what_a_zip_holds_twice_is_a_clash():
