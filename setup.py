@@ -33,6 +33,7 @@ REQUIREMENTS = [
     "google-crc32c>=1.6,<2",
     "pillow>=12,<14",
     "psutil>=6,<8",
+    "tensorboard>=2.15,<2.16",  # which TensorFlow 2.15 comes with
     "setuptools<81",  # tensorboard 2.15 imports pkg_resources, which later ones leave out
     "tqdm>=4.66,<5",
 ]

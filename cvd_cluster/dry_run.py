@@ -32,7 +32,8 @@ def dry_run(
     """Does what a run does before it writes anything, and prints what it would do.
 
     A Ray that the run would start on this machine is not started. A cluster that it would join is: room is found on it
-    and each node with a role is looked at, then all is given back.
+    and each node with a role is looked at, then all is given back. With a cluster file none is joined: the run is
+    placed on the machines that the file would bring up.
 
     Raises:
       HarnessError: what the run itself would end with.

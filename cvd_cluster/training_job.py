@@ -22,17 +22,13 @@ from estimators.storage_trouble import storage_trouble_told
 from estimators.training_plan import TrainingPlan
 
 
-def _print_line(text: str) -> None:
-    print(text, flush=True)
-
-
 def train_on_cluster(
     options: ExperimentOptions,
     cluster: ClusterOptions,
     supervision: SupervisionOptions,
     *,
     start_new_model: bool,
-    announce: Callable[[str], None] = _print_line,
+    announce: Callable[[str], None] = print,
 ) -> None:
     """Trains with one process a task on Ray, evaluates alongside if asked, and leaves nothing running.
 

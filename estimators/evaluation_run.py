@@ -89,7 +89,7 @@ def prepare_evaluation(evaluation: EvaluationOptions, *, line: Callable[[str], N
       UserError: the train_dir, a class or the data do not fit; or there are fewer examples than workers.
       DataError: a data file is damaged.
     """
-    check_access(read={"eval_data_pattern": evaluation.eval_data_pattern}, write={"train_dir": evaluation.train_dir})
+    check_access(read={"eval_data_pattern": evaluation.eval_data_pattern}, folders={"train_dir": evaluation.train_dir})
     run = read_experiment(evaluation.train_dir)
     _check_model(evaluation, run)
     options = dataclasses.replace(

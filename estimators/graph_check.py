@@ -41,19 +41,22 @@ def build_graph(options: ExperimentOptions, *, warm_start_from: str | None = Non
     size = options.image_size
     keys = tf.estimator.ModeKeys
     asked = f"--model={options.model} --label_loss={options.label_loss}"
+    model_fn = None
     for mode, batch in ((keys.TRAIN, options.batch_size), (keys.EVAL, None), (keys.PREDICT, None)):
         with (
             tf.Graph().as_default(),
             tf.device("/CPU:0"),
             user_errors_told(f"The graph of {options.model} cannot be built, to {mode}", asked=asked),
         ):
+            # One for all modes: so it can compare them.
+            model_fn = model_fn or make_model_fn(
+                options, examples_per_step=options.batch_size, warm_start_from=warm_start_from
+            )
             tf.compat.v1.train.get_or_create_global_step()
             image = tf.compat.v1.placeholder(tf.float32, [batch, size, size, 3])
             features = {"image": image, "image_id": tf.compat.v1.placeholder(tf.string, [batch])}
             labels = None if mode == keys.PREDICT else tf.compat.v1.placeholder(tf.int64, [batch])
-            make_model_fn(options, examples_per_step=options.batch_size, warm_start_from=warm_start_from)(
-                features, labels, mode
-            )
+            model_fn(features, labels, mode)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,14 @@ from estimators.hooks.agreed_requests import AgreedRequests
 from estimators.hooks.step_report import StepReportHook, StepTensors
 from estimators.keras_layers import penalties_of, recorded_layers, updates_of
 from estimators.model_and_loss import check_calls, check_fit
-from estimators.model_output import check_loss, check_trainable, checked_predictions, own_penalties, own_updates
+from estimators.model_output import (
+    check_loss,
+    check_own_loss,
+    check_trainable,
+    checked_predictions,
+    own_penalties,
+    own_updates,
+)
 from estimators.optimizers import learning_rate_at, minimize
 from estimators.penalties import collected_penalties
 from estimators.tf_slim_compat import make_tf_slim_usable
@@ -69,7 +76,10 @@ def make_model_fn(
     def learning_rate(global_step: Any) -> Any:
         return learning_rate_at(global_step, options, examples_per_step=examples_per_step, max_steps=max_steps)
 
+    trains_by_own_loss = False
+
     def model_fn(features: Any, labels: Any, mode: str) -> Any:
+        nonlocal trains_by_own_loss
         training = mode == tf.estimator.ModeKeys.TRAIN
         image = features["image"]
         with recorded_layers(is_training=training, seed=options.seed) as layers:
@@ -78,6 +88,9 @@ def make_model_fn(
         if mode == tf.estimator.ModeKeys.PREDICT:
             return _predict_spec(mode, features, predictions)
         targets = as_targets(labels, predictions.shape[1])
+        trains_by_own_loss |= training and "loss" in output
+        if trains_by_own_loss:
+            check_own_loss(output, options)
         if "loss" in output:
             loss = output["loss"]
         else:

@@ -55,6 +55,21 @@ def check_loss(loss: Any, options: ExperimentOptions, *, own: bool) -> None:
     _check_scalar(loss, "loss", culprit, options)
 
 
+def check_own_loss(output: dict[str, Any], options: ExperimentOptions) -> None:
+    """Refuses a model that returns a loss of its own in training and none in evaluation, where another would be shown.
+
+    Raises:
+      UserError: it does.
+    """
+    if "loss" not in output:
+        raise UserError(
+            f"{options.model}.create_model returns a loss in training and none in evaluation",
+            asked=f"--model={options.model}",
+            found=f"keys {sorted(output)} with is_training=False",
+            change="return the loss whatever is_training says, or leave it to --label_loss",
+        )
+
+
 def own_penalties(output: dict[str, Any], options: ExperimentOptions) -> list[Any]:
     """The model's `regularization_loss`, if it returned one.
 

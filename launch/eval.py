@@ -18,20 +18,16 @@ from estimators.evaluation_run import EvaluationOptions, evaluate_train_dir
 from launch.flags import parse_flags, run_command
 
 
-def _print_line(text: str) -> None:
-    print(text, flush=True)
-
-
 def main() -> None:
     """Flags -> options -> evaluation in this process or by several."""
     (options,) = parse_flags("launch.eval", __doc__, EvaluationOptions)
     require_absolute_paths({name: getattr(options, name) for name in ("train_dir", "eval_data_pattern")})
     if options.eval_workers == 1:
-        evaluate_train_dir(options, line=_print_line)
+        evaluate_train_dir(options, line=print)
     else:
         from cvd_cluster.evaluation.evaluation_job import evaluate_on_cluster
 
-        evaluate_on_cluster(options, line=_print_line)
+        evaluate_on_cluster(options, line=print)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import difflib
 import io
 import os
 import signal
@@ -22,8 +23,16 @@ class _Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors look like all other errors of the harness."""
 
     def error(self, message: str) -> NoReturn:
-        hint = "; put a pattern in quotes, so that the shell does not expand it" if "unrecognized" in message else ""
-        self.exit(2, f"error: {message}\n  change: see `python -m {self.prog} --help`{hint}\n")
+        unknown = message.partition("unrecognized arguments: ")[2]
+        hint = self._hint(unknown.split()[0]) if unknown else ""
+        self.exit(2, f"error: {message}\n  change: {hint}see `python -m {self.prog} --help`\n")
+
+    def _hint(self, unknown: str) -> str:
+        if not unknown.startswith("-"):
+            return "put a pattern in quotes, so that the shell does not expand it; "
+        known = [flag for action in self._actions for flag in action.option_strings]
+        close = difflib.get_close_matches(unknown.partition("=")[0], known, n=1)
+        return f"did you mean {close[0]}? Else " if close else ""
 
 
 def _to_bool(text: str) -> bool:

@@ -66,8 +66,11 @@ def prepare(options: PredictionOptions, announce: Callable[[str], None], *, piec
     paths = (_FLAG, "output_file", "output_path", "train_dir", "model_dir", "sample_submission")
     require_absolute_paths({name: getattr(options, name) for name in paths})
     flags = (_FLAG, "train_dir", "model_dir", "sample_submission")
-    folder = options.output_path or os.path.dirname(options.output_file or "")
-    check_access(read={name: getattr(options, name) for name in flags}, write={options.output_flag.lstrip("-"): folder})
+    check_access(
+        read={name: getattr(options, name) for name in flags},
+        folders={"output_path": options.output_path},
+        files={"output_file": options.output_file},
+    )
     if options.sample_submission:
         check_sample(options.sample_submission)
     model = _chosen_model(options, announce)

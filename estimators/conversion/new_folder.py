@@ -34,7 +34,7 @@ def check_is_new(path: str) -> None:
     Raises:
       UserError: it is a file, a folder that is not empty, or in a bucket that cannot be written.
     """
-    check_access(write={"output": path})
+    check_access(folders={"output": path})
     names = storage.list_dir(path)
     if _INCOMPLETE in names:
         raise _refuse(path, "it holds a part of a data set: its conversion is still at work, or was cut off")

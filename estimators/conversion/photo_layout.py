@@ -176,7 +176,7 @@ def _check_ids(photos: Sequence[Photo], asked: str) -> None:
             "Two pictures have the same id",
             asked=asked,
             found=f"{clashes[0]}; the id is the file's name{more}",
-            change="rename one of them; to put its folder's name in front of each: "
+            change="rename one of them; in that folder this puts its class in front of each: "
             'for f in */*; do mv "$f" "${f%/*}/${f%/*}_${f##*/}"; done',
         )
 

@@ -7,6 +7,7 @@ nothing here.
 from __future__ import annotations
 
 import contextlib
+import errno
 import uuid
 from collections.abc import Iterator, Mapping
 
@@ -17,13 +18,19 @@ _LOOK_SECS = 15.0
 
 
 def check_access(
-    *, read: Mapping[str, str | None] | None = None, write: Mapping[str, str | None] | None = None
+    *,
+    read: Mapping[str, str | None] | None = None,
+    folders: Mapping[str, str | None] | None = None,
+    files: Mapping[str, str | None] | None = None,
 ) -> None:
     """Asks for one name below each path in a bucket; where it is to be written, makes an object and deletes it again.
 
+    Nothing else tells whether Google lets somebody write: what holds for a bucket need not hold for a folder in it.
+
     Args:
       read: flag -> path or pattern, None for one that was not given.
-      write: the same of folders or files that will be written.
+      folders: flag -> folder that will be written in.
+      files: flag -> file that will be written.
 
     Raises:
       UserError: the path is none, its bucket does not exist, or Google refuses.
@@ -34,12 +41,14 @@ def check_access(
             if "://" in part:
                 with _told(flag, part, "read"):
                     _look(part)
-    for flag, path in (write or {}).items():
-        if path and "://" in path:
+    written = [(flag, path, path) for flag, path in (folders or {}).items()]
+    written += [(flag, path, path and path.rpartition("/")[0]) for flag, path in (files or {}).items()]
+    for flag, path, folder in written:
+        if path and folder and "://" in path:
             with _told(flag, path, "read"):
                 _look(path)
             with _told(flag, path, "written"):
-                _try_to_write(path)
+                _try_to_write(folder)
 
 
 def _look(path: str) -> None:
@@ -80,7 +89,7 @@ def _told(flag: str, path: str, how: str) -> Iterator[None]:
             else f"--{flag}, or have its owner give these credentials the role {role} on the bucket",
         ) from None
     except OSError as error:
-        if "://" in path and not path.startswith("gs://"):
+        if error.errno == errno.EPROTONOSUPPORT:
             raise UserError(
                 f"--{flag} cannot be reached",
                 asked=f"--{flag}={path}",

@@ -33,24 +33,30 @@ def split(path: str) -> tuple[str, str]:
     return bucket, name
 
 
-@functools.lru_cache(maxsize=8)
-def _client_of(process: int, emulator: str | None) -> Any:
+@functools.lru_cache(maxsize=1)
+def _google_cloud_storage() -> Any:
     with warnings.catch_warnings():
         # Which Python it will leave behind in a year is no news for users of TensorFlow 2.15.
         warnings.simplefilter("ignore", FutureWarning)
-        import google.auth
-        from google.auth.credentials import AnonymousCredentials
         from google.cloud import storage
+    return storage
 
-        if emulator:
-            return storage.Client(project="emulated", credentials=AnonymousCredentials())
-        try:
-            credentials, project = google.auth.default(scopes=storage.Client.SCOPE)
-        except google.auth.exceptions.DefaultCredentialsError:
-            # Nor are there any for TensorFlow, which would look for Google's machine again, for minutes.
-            os.environ.setdefault("NO_GCE_CHECK", "true")
-            return storage.Client(project="none", credentials=AnonymousCredentials())
-        return storage.Client(project=project or "none", credentials=credentials)
+
+@functools.lru_cache(maxsize=8)
+def _client_of(process: int, emulator: str | None) -> Any:
+    storage = _google_cloud_storage()
+    import google.auth
+    from google.auth.credentials import AnonymousCredentials
+
+    if emulator:
+        return storage.Client(project="emulated", credentials=AnonymousCredentials())
+    try:
+        credentials, project = google.auth.default(scopes=storage.Client.SCOPE)
+    except google.auth.exceptions.DefaultCredentialsError:
+        # Nor are there any for TensorFlow, which would look for Google's machine again, for minutes.
+        os.environ.setdefault("NO_GCE_CHECK", "true")
+        return storage.Client(project="none", credentials=AnonymousCredentials())
+    return storage.Client(project=project or "none", credentials=credentials)
 
 
 def client() -> Any:
@@ -65,6 +71,7 @@ def is_anonymous() -> bool:
 
 def bounded(secs: float = RETRY_SECS) -> dict[str, Any]:
     """Keyword arguments of a request to Cloud Storage, for how long it is tried again."""
+    _google_cloud_storage()
     from google.cloud.storage.retry import DEFAULT_RETRY
 
     return {"timeout": min(REQUEST_SECS, secs), "retry": DEFAULT_RETRY.with_timeout(secs)}
@@ -79,6 +86,7 @@ def os_errors(path: str) -> Iterator[None]:
       PermissionError: Google refuses.
       OSError: it was written anew while it was read, ESTALE; all else, e.g. that the store cannot be reached; EIO.
     """
+    _google_cloud_storage()
     import google.auth.exceptions
     import requests
     from google.api_core import exceptions

@@ -37,7 +37,7 @@ def convert(options: ConversionOptions, *, announce: Callable[[str], None] = pri
     """
     check_access(
         read={_INPUT: options.json_prediction_files_pattern, "sample_submission": options.sample_submission},
-        write={_OUTPUT: os.path.dirname(options.csv_output_file)},
+        files={_OUTPUT: options.csv_output_file},
     )
     if options.sample_submission:
         check_sample(options.sample_submission)

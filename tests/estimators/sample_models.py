@@ -157,6 +157,14 @@ class NanWeightsAfterStep10(_SpoiledInStep10):
         return tf.sqrt(zero * weight)
 
 
+class OwnLossInTrainingAlone(BaseModel):
+    """Its evaluation would show another loss than it was trained by."""
+
+    def create_model(self, model_input, num_classes=2, is_training=True, **params):
+        predictions = tf.sigmoid(tf.compat.v1.get_variable("w", []) * _mean_colour(model_input))
+        return {"predictions": predictions, **({"loss": tf.reduce_mean(predictions)} if is_training else {})}
+
+
 class BrokenInTheGraph(Returns):
     """Builds, and fails with TensorFlow's InvalidArgumentError when it is run."""
 

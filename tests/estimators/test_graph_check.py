@@ -71,6 +71,12 @@ def test_a_model_that_builds_for_training_alone_is_told(tmp_path: Path, broken: 
         build_graph(small_options(tmp_path, model="broken_models:BrokenWhenEvaluated"))
 
 
+def test_a_loss_of_its_own_that_evaluation_does_not_have_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="a loss in training and none in evaluation") as caught:
+        build_graph(small_options(tmp_path, model="tests.estimators.sample_models:OwnLossInTrainingAlone"))
+    assert "keys ['predictions']" in caught.value.found
+
+
 def test_model_and_loss_that_do_not_fit_are_told_by_the_process_beside_in_the_same_words(tmp_path: Path) -> None:
     options = small_options(tmp_path, model="LogisticModel", label_loss="SoftmaxLoss")
     with (

@@ -26,7 +26,7 @@ def main() -> None:
         added += 1
         return add(self, part)
 
-    FinishedParts.add = add_slowly  # type: ignore[method-assign]
+    FinishedParts.add = add_slowly  # type: ignore[method-assign,assignment]
     prediction_job.run_prediction(options, piece_bytes=1 << 20)
     print(f"parts computed: {added}")
 

@@ -107,6 +107,21 @@ def test_flags_that_do_not_parse_end_the_command_with_one_message(
     assert told in refused(capsys, *flags)
 
 
+@pytest.mark.parametrize(
+    ("flag", "hint"),
+    [
+        ("--sise=4", "did you mean --size?"),
+        ("--xyz=4", "see `python"),
+        ("train-00001-of-4", "put a pattern in quotes"),
+    ],
+)
+def test_a_flag_that_is_not_there_is_told_with_the_one_that_may_be_meant(
+    capsys: pytest.CaptureFixture[str], flag: str, hint: str
+) -> None:
+    told = refused(capsys, "--folder=x", flag)
+    assert f"change: {hint}" in told, told
+
+
 @pytest.mark.parametrize("flags", [["--size=0"], ["--rate=0"], ["--rate=nan"], ["--kind=c"], ["--folder="]])
 def test_a_value_that_is_not_allowed_is_told_as_the_options_tell_it(flags: list[str]) -> None:
     with pytest.raises(UserError) as caught:
