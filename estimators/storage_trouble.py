@@ -44,7 +44,7 @@ def storage_trouble_told(train_dir: str, *, when_full: Callable[[], None] = lamb
 
 
 def _told(train_dir: str, error: Exception, numbers: set[int], path: str | None) -> InfrastructureError | None:
-    if not storage.exists(train_dir) and (_is_of(numbers, _GONE) or isinstance(error, ValueError)):
+    if (_is_of(numbers, _GONE) or isinstance(error, ValueError)) and not storage.exists(train_dir):
         # With a ValueError TensorFlow's Saver says that there is no folder to save in.
         return _error(train_dir, train_dir, "is gone", os.strerror(errno.ENOENT))
     for known, what in ((_FULL, "is full"), (_UNWRITABLE, "cannot be written")):

@@ -75,12 +75,15 @@ class FinishedParts:
 
         Args:
           data: as part_columns.to_bytes makes them.
+
+        Returns:
+          The report of its piece, and what is kept in memory.
         """
         part = from_bytes(data)
         report = report_of(part)
         with storage.written_whole(self._path(report.file, report.number)) as file:
             file.write(data)
-        return report, self._remember(report, part)
+        return report, self._remember(report.file, report, part)
 
     def read(self, file: int, number: int) -> pa.Table:
         """One part."""
@@ -101,10 +104,10 @@ class FinishedParts:
     def _path(self, file: int, number: int) -> str:
         return os.path.join(self._folder, f"{self._digests[file]}-{number:08d}.arrow")
 
-    def _remember(self, report: PieceReport, part: pa.Table, file: int | None = None) -> FinishedPart:
+    def _remember(self, file: int, report: PieceReport, part: pa.Table) -> FinishedPart:
         bad = part.num_rows - part[ERROR].null_count
         made = FinishedPart(report.first, report.end, report.eof, report.rows, bad, report.lost is not None)
-        self.of_file[report.file if file is None else file][report.number] = made
+        self.of_file[file][report.number] = made
         return made
 
     def _find(self, files: Sequence[InputFile]) -> None:
@@ -126,7 +129,7 @@ class FinishedParts:
         # The digest names the path; the index of the file may be another one than it was in the run before.
         if report.number != number or report.rows != part.num_rows or (of.pieces is not None and number >= of.pieces):
             return False
-        self._remember(report, part, file)
+        self._remember(file, report, part)
         return True
 
 

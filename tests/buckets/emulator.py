@@ -4,6 +4,8 @@
         emulator.make_bucket("bucket")
         subprocess.run(command, env={**os.environ, **emulator.environment})
 
+By hand: python -m tests.buckets.emulator BUCKET…
+
 Google's client is pointed at an emulator by STORAGE_EMULATOR_HOST. TensorFlow has no such setting: the addresses
 https://storage.googleapis.com and https://www.googleapis.com are compiled in. But its libcurl goes through the proxy
 that HTTPS_PROXY names, and trusts the authority in CURL_CA_BUNDLE. So the front is both: it answers HTTP, and as a
@@ -22,6 +24,8 @@ import http.client
 import json
 import ssl
 import subprocess
+import sys
+import tempfile
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -237,3 +241,17 @@ def _certificates(folder: Path) -> tuple[Path, ssl.SSLContext]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(public, private)
     return public, context
+
+
+def main() -> None:
+    """Serves empty buckets of the names given until Ctrl-C, and says how they are reached."""
+    with tempfile.TemporaryDirectory() as folder, Emulator(Path(folder)) as emulator:
+        for name in sys.argv[1:]:
+            emulator.make_bucket(name)
+        print("\n".join(f"export {name}={value}" for name, value in emulator.environment.items()), flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
 from cvd_cluster.prediction.progress import Progress
+
+ON_A_TERMINAL = """
+import time
+from cvd_cluster.prediction.progress import shown_progress
+with shown_progress(1000, print) as progress:
+    for _ in range(2):
+        time.sleep(0.3)
+        progress.advance(256, 250)
+"""
 
 
 class _Bar:
@@ -50,3 +66,13 @@ def test_what_an_earlier_run_predicted_counts_but_not_for_the_speed():
     progress.keep(300, 500)
     progress.advance(100, 100)
     assert (progress.done, progress.predicted) == (400, 100)
+
+
+def test_on_a_terminal_there_is_a_bar_with_rate_and_time_left():
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    subprocess.run([sys.executable, "-c", ON_A_TERMINAL], stderr=theirs, cwd=Path(__file__).parents[3], check=True)
+    os.close(theirs)
+    shown = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    assert "512/1024" in shown and " photos/s]" in shown and "50%" in shown, shown
