@@ -18,7 +18,7 @@ def test_a_node_is_there_if_ray_says_so_and_its_raylet_can_be_connected_to(monke
             for n, (name, port) in enumerate(ports.items(), start=1)
         ]
         # All of 127.0.0.0/8 is this machine; only the first address has the raylet.
-        monkeypatch.setattr(reachable_nodes.ray, "nodes", lambda: nodes)
+        monkeypatch.setattr("ray.nodes", lambda: nodes)
         assert reachable_nodes.reachable_nodes() == {"there"}
         assert reachable_nodes.unnoticed_nodes() == {"gone"}
         hosts = [reachable_nodes.is_host_reachable(f"127.0.0.{n}") for n in (1, 2, 3, 4)]

@@ -60,7 +60,7 @@ class FakeRay:
 def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     """The machine of node "b" is gone."""
     ray = FakeRay(FakeClock(), {"a": 4001, "b": 0})
-    monkeypatch.setattr(reachable_nodes.ray, "nodes", ray.nodes)
+    monkeypatch.setattr("ray.nodes", ray.nodes)
     monkeypatch.setattr(reachable_nodes, "_answers", lambda node: bool(node["NodeManagerPort"]))
     monkeypatch.setattr(room, "placement_group_table", ray.table)
     monkeypatch.setattr(room, "placement_group", ray.place)
