@@ -12,6 +12,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from cvd_cluster.roles.role_actor import RoleActor
 from cvd_cluster.roles.role_status import ActorLoss, RolePhase, RoleStatus
+from cvd_cluster.supervision.reachable_nodes import is_host_reachable
 from cvd_cluster.topology import Task
 from estimators.experiment_options import ExperimentOptions
 
@@ -100,7 +101,7 @@ class RoleHandle:
         """Ends the actor, and takes it and its process for lost."""
         self.kill()
         gone_at = time.time()
-        if not _is_node_alive(self.status.host):
+        if not is_host_reachable(self.status.host):
             gone_at = (self._answered_at or gone_at) + self._orphan_timeout + _MARGIN_SECS
             cause = f"its node is gone: {cause}"
         self._call = None
@@ -112,10 +113,6 @@ class RoleHandle:
         """Ends the actor, and so its process."""
         with contextlib.suppress(ray.exceptions.RayError):
             ray.kill(self.actor, no_restart=True)
-
-
-def _is_node_alive(host: str) -> bool:
-    return any(node["Alive"] and node["NodeManagerAddress"] == host for node in ray.nodes())
 
 
 def _last_line(error: Exception) -> str:

@@ -10,11 +10,14 @@ import ray
 from ray.util.placement_group import placement_group, placement_group_table, remove_placement_group
 
 from cvd_cluster.placement import bundles_for
+from cvd_cluster.supervision.reachable_nodes import reachable_nodes, unnoticed_nodes
 from cvd_cluster.topology import Task
 from estimators.errors import InfrastructureError
 
 # Ray needs a moment to give the bundles of a lost node to another one, where there is room.
 _RAYS_OWN_SECS = 10.0
+# The longest that Ray needs to take a node for lost, with a margin; see reachable_nodes.
+_NOTICE_SECS = 90.0
 
 
 class Room:
@@ -39,20 +42,22 @@ class Room:
         return self.tasks.index(task)
 
     def is_whole(self) -> bool:
-        """True if every bundle is on a node that lives."""
+        """True if every bundle is on a node that is there."""
         table = placement_group_table(self.placement_group)
-        living = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-        return table["state"] == "CREATED" and set(table["bundles_to_node_id"].values()) <= living
+        return table["state"] == "CREATED" and set(table["bundles_to_node_id"].values()) <= reachable_nodes()
 
     def wait_until_whole(self, seconds: float, *, pause: Callable[[], object]) -> bool:
         """Whether every bundle found a node within so many seconds; Ray looks for one by itself.
 
         Args:
-          seconds: beside the few that Ray needs anyway.
+          seconds: beside those that Ray needs anyway, to learn of a lost node and to use another one.
           pause: called between two looks.
         """
-        until = time.monotonic() + seconds + _RAYS_OWN_SECS
+        began = time.monotonic()
+        until = began + seconds + _RAYS_OWN_SECS
         while not self.is_whole():
+            if unnoticed_nodes():  # Ray looks for no other node yet, and would give a bundle to a lost one
+                until = max(until, min(time.monotonic(), began + _NOTICE_SECS) + _RAYS_OWN_SECS)
             if time.monotonic() > until:
                 return False
             pause()

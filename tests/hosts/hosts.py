@@ -19,6 +19,9 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import psutil
+
+_SPACES = ("--net", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "--uts")
 PROGRAMS = {
     "ip": "iproute2",
     "unshare": "util-linux",
@@ -29,17 +32,20 @@ PROGRAMS = {
 }
 
 
+# What making a host needs; in namespaces of its own, so nothing of it stays.
+_TRIAL = "mount --bind /tmp /tmp && ip link add br0 type bridge && ip link add trial0 type veth peer name trial1"
+
+
 def missing() -> str:
     """Why there can be no hosts here; "" if there can."""
     if os.geteuid() != 0:
-        return "namespaces are root's to make"
+        return f"namespaces are root's to make, and this is user {os.geteuid()}"
     path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
     if absent := [program for program in PROGRAMS if not shutil.which(program, path=path)]:
         packages = " ".join(sorted({PROGRAMS[program] for program in absent}))
         return f"no {', '.join(absent)}: apt-get install {packages}"
-    tried = subprocess.run(
-        ["unshare", "--net", "--pid", "--fork", "--mount", "--uts", "true"], capture_output=True, text=True, check=False
-    )
+    trial = ["unshare", *_SPACES, "sh", "-c", _TRIAL]
+    tried = subprocess.run(trial, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False)
     return f"namespaces are not allowed here: {tried.stderr.strip()}" if tried.returncode else ""
 
 
@@ -67,6 +73,23 @@ class Host:
             self.command(*command), env=self.environment(env or {}), timeout=timeout,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
         )  # fmt: skip
+
+    @contextlib.contextmanager
+    def running(self, *command: str, env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+        """A command on this host for as long as the context lasts. What it says must not be much, or must be read."""
+        process = subprocess.Popen(
+            self.command(*command), env=self.environment(env or {}), text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                for one in psutil.Process(process.pid).children(recursive=True):  # what nsenter started
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        one.kill()
+                process.kill()
+            process.communicate()
 
     def end(self) -> None:
         """Ends the host with all that runs on it, at once, as a power cut does."""
@@ -119,6 +142,12 @@ class Hosts:
             time.sleep(0.2)
         return host
 
+    def lose(self, name: str) -> None:
+        """Takes a host's link away, and ends all that runs on it: nobody is told."""
+        self._on_laptop(f"link del to-{name}")
+        self.hosts[name].end()
+        assert "does not exist" in self.laptop.run("ip", "link", "show", f"to-{name}").stdout
+
     def end(self) -> None:
         """Ends all of them, with all that they run. With their last process the kernel takes the namespaces away."""
         for host in (*self.hosts.values(), *([self.laptop] if hasattr(self, "laptop") else ())):
@@ -144,9 +173,8 @@ class Hosts:
             f"hostname {name} && mount --bind {own}/home {self.home} && mount --bind {own}/passwd /etc/passwd && "
             f"mount --bind {own}/ray /tmp/ray && ip link set lo up && echo $$ && {last}"
         )
-        spaces = ("--net", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "--uts")
         init = subprocess.Popen(
-            ["unshare", *spaces, "bash", "-c", script],
+            ["unshare", *_SPACES, "bash", "-c", script],
             env=_environment(self.home), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         )  # fmt: skip
         assert init.stdout is not None and init.stdout.readline() == b"1\n", f"{name} did not start"
@@ -191,3 +219,9 @@ def _make_environment(venv: Path) -> None:
 
 def _checked(done: subprocess.CompletedProcess[str]) -> None:
     assert done.returncode == 0, f"{' '.join(done.args)}:\n{done.stdout}"
+
+
+if __name__ == "__main__":
+    if said := missing():
+        print(said)
+        sys.exit(1)

@@ -51,16 +51,12 @@ class OnPremCluster:
     @contextlib.contextmanager
     def submitting(self, command: str, *flags: str, job: str) -> Iterator[subprocess.Popen[str]]:
         """The same, still running."""
-        line = self.hosts.laptop.command(*self.submit_line(command, *flags, job=job))
-        process = subprocess.Popen(
-            line, env=self.hosts.laptop.environment(TOKEN), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-        try:
+        with self.hosts.laptop.running(*self.submit_line(command, *flags, job=job), env=TOKEN) as process:
             yield process
-        finally:
-            process.kill()
-            process.communicate()
+
+    def down(self) -> subprocess.CompletedProcess[str]:
+        """`ray down`."""
+        return self.ray("down", "--yes", str(self.config))
 
     def submit_line(self, command: str, *flags: str, job: str) -> list[str]:
         """The line itself."""
@@ -106,17 +102,9 @@ def cluster_up(hosts: Hosts, folder: Path) -> Iterator[OnPremCluster]:
     try:
         status = cluster.await_nodes(2, 240)
         print(f"\nray up to 2 active nodes: {time.monotonic() - began:.0f} s\n{status}")
-        tunnel = subprocess.Popen(
-            hosts.laptop.command(str(cluster.programs / "ray"), "dashboard", str(cluster.config)),
-            env=hosts.laptop.environment(TOKEN), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        try:
+        dashboard = (str(cluster.programs / "ray"), "dashboard", str(cluster.config))
+        with hosts.laptop.running(*dashboard, env=TOKEN):
             cluster.await_tunnel(60)
             yield cluster
-        finally:
-            tunnel.kill()
-            tunnel.wait()
     finally:
-        down = cluster.ray("down", "--yes", str(cluster.config))
-        print(down.stdout[-1500:])
+        cluster.down()

@@ -1,75 +1,18 @@
-"""The whole way on two hosts: up, train, evaluate, infer, stop, continue, down. `make test-cluster` runs it."""
+"""The whole way on two hosts: up, train, evaluate, infer, watch, stop, continue. `make test-cluster` runs it."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.hosts.hosts import hosts_in, missing
-from tests.hosts.on_prem_cluster import ADDRESS, OnPremCluster, cluster_up
+from tests.hosts.on_prem_cluster import ADDRESS, TOKEN, OnPremCluster
+from tests.hosts.runs import evaluated, events, steps, training_flags, until
 
 pytestmark = pytest.mark.hosts
-
-
-@pytest.fixture(scope="module")
-def folder() -> Iterator[Path]:
-    """A folder that every host sees; short, since paths of sockets lie in it."""
-    made = Path(tempfile.mkdtemp(prefix="cvd-hosts-"))
-    yield made
-    shutil.rmtree(made)
-
-
-@pytest.fixture(scope="module")
-def cluster(folder: Path) -> Iterator[OnPremCluster]:
-    if why := missing():
-        pytest.fail(f"THE TESTS ON HOSTS CANNOT RUN HERE, and nothing of them ran: {why}", pytrace=False)
-    with hosts_in(folder / "hosts", "h1", "h2") as hosts, cluster_up(hosts, folder) as up:
-        yield up
-        for host in hosts.hosts.values():
-            assert "raylet" in host.run("ps", "ax").stdout
-    # All of it was ended by `ray down` or with its host.
-    marked = subprocess.run(["pgrep", "-af", str(folder)], capture_output=True, text=True, check=False).stdout
-    assert marked == "", marked
-
-
-@pytest.fixture(scope="module")
-def data(cluster: OnPremCluster, folder: Path) -> Path:
-    """A drawn data set, made by a job."""
-    done = cluster.submit("prepare_data", "--synthetic=200", f"--output={folder}/data", job="draw")
-    assert done.returncode == 0, done.stdout
-    return folder / "data"
-
-
-def training_flags(data: Path, train_dir: Path, strategy: str, max_steps: int, *more: str) -> list[str]:
-    """Flags of a run that no host can hold alone: with 4 CPUs each, two workers of 3, or three and a server of 2."""
-    topology = {
-        "multi_worker_mirrored": ["--num_workers=2", "--cpus_per_worker=3"],
-        "parameter_server": ["--num_workers=3", "--num_parameter_servers=1", "--cpus_per_worker=2"],
-    }
-    return [
-        f"--train_data_pattern={data}/train/*", f"--train_dir={train_dir}", "--model=CnnModel", "--batch_size=16",
-        f"--strategy={strategy}", *topology[strategy], f"--max_steps={max_steps}", "--save_checkpoints_steps=10", *more,
-    ]  # fmt: skip
-
-
-def events(train_dir: Path) -> list[dict[str, Any]]:
-    path = train_dir / "events.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def until(reached: Callable[[], bool], patience: float, what: str) -> None:
-    end = time.monotonic() + patience
-    while not reached():
-        assert time.monotonic() < end, f"not within {patience:g} s: {what}"
-        time.sleep(0.5)
+_WRONG = {**TOKEN, "RAY_AUTH_TOKEN": "0" * 64}
 
 
 def test_both_nodes_hold_the_token_for_their_owner_alone_and_show_it_to_nobody(cluster: OnPremCluster) -> None:
@@ -79,7 +22,7 @@ def test_both_nodes_hold_the_token_for_their_owner_alone_and_show_it_to_nobody(c
         assert said[0] == "600", said
         tokens.add(said[1])
         shown = host.run("sh", "-c", "cat /proc/[0-9]*/cmdline; cat /tmp/ray/session_latest/logs/*.* 2>/dev/null")
-        assert said[1] not in shown.stdout
+        assert "raylet" in shown.stdout and said[1] not in shown.stdout
     assert len(tokens) == 1
 
 
@@ -90,21 +33,40 @@ def test_the_dashboard_answers_through_the_tunnel_alone(cluster: OnPremCluster) 
         assert "Connection refused" in refused.stdout, refused.stdout
 
 
+@pytest.mark.parametrize("env", [{"RAY_AUTH_MODE": "disabled"}, _WRONG], ids=["no token", "a wrong token"])
+def test_whoever_reaches_a_port_of_the_cluster_needs_its_token(cluster: OnPremCluster, env: dict[str, str]) -> None:
+    head, other = cluster.hosts.hosts.values()
+    line = cluster.submit_line("train", "--train_dir=/nowhere", job="intruder")
+    submitted = cluster.hosts.laptop.run(*line, env={**TOKEN, **env})
+    assert submitted.returncode == 2 and "The cluster refuses this command" in submitted.stdout, submitted.stdout
+    assert "intruder" not in cluster.ray("job", "list", f"--address={ADDRESS}").stdout
+    # Ray's control port listens to the private network: from the laptop, and from the other host.
+    join = f"import ray; ray.init(address='{head.address}:6379', log_to_driver=False)"
+    for host in (cluster.hosts.laptop, other):
+        refused = host.run(str(cluster.programs / "python"), "-c", join, env={**TOKEN, **env})
+        assert refused.returncode and "uthentication" in refused.stdout, refused.stdout
+
+
 @pytest.mark.parametrize("strategy", ["multi_worker_mirrored", "parameter_server"])
 def test_workers_train_on_different_hosts(cluster: OnPremCluster, data: Path, folder: Path, strategy: str) -> None:
     train_dir = folder / strategy
     began = time.time()
-    done = cluster.submit("train", *training_flags(data, train_dir, strategy, 20), job=strategy)
-    assert done.returncode == 0, done.stdout
-    workers = {event["host"] for event in started(train_dir) if event["role"] in ("chief", "worker")}
+    max_steps = {"multi_worker_mirrored": 150, "parameter_server": 2000}[strategy]  # some seconds of training
+    with cluster.submitting("train", *training_flags(data, train_dir, strategy, max_steps), job=strategy) as training:
+        until(lambda: events(train_dir, "first_step"), 240, "the first step")
+        # As the hosts themselves see it: their processes, which listen where the others look for them.
+        for event in events(train_dir, "process_started"):
+            (host,) = (host for host in cluster.hosts.hosts.values() if host.address == event["host"])
+            assert "cvd_cluster.roles.role_main" in host.run("ps", "-o", "args=", "-p", str(event["pid"])).stdout
+            port = event["address"].rpartition(":")[2]
+            assert f"pid={event['pid']}," in host.run("ss", "-Hltnp", f"sport = :{port}").stdout, event
+        output, _ = training.communicate(timeout=240)
+        assert training.returncode == 0, output
+    workers = {event["host"] for event in events(train_dir, "process_started") if event["role"] in ("chief", "worker")}
     assert workers == {host.address for host in cluster.hosts.hosts.values()}
-    assert list((train_dir / "export").iterdir())
-    first = next(event["time"] for event in events(train_dir) if event["event"] == "first_step")
+    assert (train_dir / "export" / f"step_{steps(train_dir)[-1]}").is_dir()
+    first = events(train_dir, "first_step")[0]["time"]
     print(f"\n{strategy}: first step {first - began:.0f} s after `launch.submit`")
-
-
-def started(train_dir: Path) -> list[dict[str, Any]]:
-    return [event for event in events(train_dir) if event["event"] == "process_started"]
 
 
 def test_an_evaluation_job_watches_the_train_dir_of_a_training_job_that_is_stopped_and_continued(
@@ -113,10 +75,10 @@ def test_an_evaluation_job_watches_the_train_dir_of_a_training_job_that_is_stopp
     train_dir = folder / "watched"
     endless = training_flags(data, train_dir, "multi_worker_mirrored", 100_000)
     with cluster.submitting("train", *endless, job="endless") as training:
-        until(lambda: any(event["event"] == "first_step" for event in events(train_dir)), 240, "the first step")
+        until(lambda: events(train_dir, "first_step"), 240, "the first step")
         watch = ["--eval_data_pattern=" + f"{data}/validation/*", f"--train_dir={train_dir}"]
         with cluster.submitting("eval", *watch, job="watch") as evaluating:
-            until(lambda: evaluated(train_dir) > 0, 240, "an evaluated checkpoint")
+            until(lambda: evaluated(train_dir), 240, "an evaluated checkpoint")
             stopped = cluster.ray("job", "stop", f"--address={ADDRESS}", "endless")
             assert stopped.returncode == 0, stopped.stdout
             output, _ = training.communicate(timeout=180)
@@ -124,31 +86,48 @@ def test_an_evaluation_job_watches_the_train_dir_of_a_training_job_that_is_stopp
             # Its run is over, and so is the evaluation, once it has seen the last checkpoint.
             seen, _ = evaluating.communicate(timeout=180)
             assert evaluating.returncode == 0, seen
-    step = newest_step(train_dir)
-    assert evaluated(train_dir) == step
+    step = steps(train_dir)[-1]
+    assert evaluated(train_dir)[-1] == step
     done = cluster.submit(
         "train", *training_flags(data, train_dir, "multi_worker_mirrored", step + 10), job="continued"
     )
-    assert done.returncode == 0 and newest_step(train_dir) == step + 10, done.stdout
+    assert done.returncode == 0 and steps(train_dir)[-1] == step + 10, done.stdout
+    first = int(events(train_dir, "first_step")[-1]["cause"].split()[1])
+    assert step <= first <= step + 10, "it went on where it was stopped"
 
 
-def newest_step(train_dir: Path) -> int:
-    return max(int(path.stem.rpartition("-")[2]) for path in train_dir.glob("model.ckpt-*.index"))
-
-
-def evaluated(train_dir: Path) -> int:
-    """The last step that was evaluated; 0 before the first."""
-    path = train_dir / "eval" / "metrics.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    return max((int(json.loads(line)["global_step"]) for line in lines), default=0)
-
-
-def test_inference_on_the_cluster_gives_every_photo_its_line(cluster: OnPremCluster, data: Path, folder: Path) -> None:
-    train_dir, output = folder / "local", folder / "submission.csv"
-    flags = [f"--train_data_pattern={data}/train/*", f"--train_dir={train_dir}", "--batch_size=16", "--max_steps=5"]
-    trained = cluster.submit("train", *flags, job="local")
-    assert trained.returncode == 0, trained.stdout
-    flags = [f"--train_dir={train_dir}", f"--input_data_pattern={data}/test/*", f"--output_file={output}"]
-    done = cluster.submit("inference", *flags, job="infer")
+def test_inference_is_shared_by_both_hosts_and_gives_every_photo_its_line(
+    cluster: OnPremCluster, data: Path, folder: Path, trained: Path
+) -> None:
+    output = folder / "submission.csv"
+    # Five on hosts with 4 CPUs each, and a file for each of them.
+    flags = [f"--train_dir={trained}", f"--input_data_pattern={data}/test/*", f"--output_file={output}"]
+    done = cluster.submit("inference", *flags, "--max_worker_count=5", job="infer")
     assert done.returncode == 0, done.stdout
     assert len(output.read_text().splitlines()) == 1 + 40
+    head = next(iter(cluster.hosts.hosts.values()))
+    # What Ray noted of each call: the node on which it ended well.
+    listed = cluster.ray("list", "tasks", "--detail", "--format=json", "--limit=10000", on=head)
+    calls = [task for task in json.loads(listed.stdout[listed.stdout.index("[") :]) if task["state"] == "FINISHED"]
+    predicted = [task["node_id"] for task in calls if task["func_or_class_name"] == "Predictor.predict"]
+    assert len(predicted) >= 5 and len(set(predicted)) == 2, listed.stdout[:3000]
+
+
+def test_tensorboard_at_the_laptop_shows_the_curves_of_training_and_evaluation(
+    cluster: OnPremCluster, folder: Path, trained: Path
+) -> None:
+    python, url = str(cluster.programs / "python"), "http://127.0.0.1:6006/data/plugin/scalars/tags"
+    get = f"import urllib.request; print(urllib.request.urlopen({url!r}, timeout=30).read().decode())"
+    board = ("-m", "tensorboard.main", f"--logdir={folder}", "--host=127.0.0.1", "--port=6006")
+    with cluster.hosts.laptop.running(python, *board):
+        shown: dict[str, dict[str, object]] = {}
+
+        def all_are_there() -> bool:
+            answer = cluster.hosts.laptop.run(python, "-c", get)
+            shown.update(json.loads(answer.stdout) if answer.returncode == 0 else {})
+            return {trained.name, f"{trained.name}/eval"} <= set(shown)
+
+        until(all_are_there, 120, f"TensorBoard shows the run: {shown}")
+        assert "loss" in shown[trained.name] and "loss" in shown[f"{trained.name}/eval"], shown
+        outside = cluster.hosts.hosts["h2"].run(python, "-c", get.replace("127.0.0.1", "10.77.0.1"))
+        assert "Connection refused" in outside.stdout, outside.stdout

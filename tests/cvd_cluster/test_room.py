@@ -1,0 +1,112 @@
+"""The bundles of a run when a machine is gone and Ray does not know it yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cvd_cluster.supervision import reachable_nodes, room
+from cvd_cluster.supervision.room import Room
+from cvd_cluster.topology import Task
+from estimators.errors import InfrastructureError
+from tests.cvd_cluster.fakes import FakeClock
+
+TASKS = (Task("chief", 0, 1.0, 0), Task("worker", 0, 1.0, 0))
+
+
+class FakeRay:
+    """Nodes as Ray sees them, a bundle on each of the two that there are at first.
+
+    Attributes:
+      raylets: node -> the port of this machine that stands for its raylet; 0 if its machine is gone.
+      notices_at: when Ray takes "b" for lost, and gives its bundle to the node that is there then, if there is one.
+    """
+
+    def __init__(self, clock: FakeClock, raylets: dict[str, int]) -> None:
+        self.clock, self.raylets, self.notices_at = clock, raylets, float("inf")
+        self.homes = {0: "a", 1: "b"}
+        self.groups: list[int] = []
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "NodeID": name,
+                "Alive": name != "b" or self.clock.now < self.notices_at,
+                "NodeManagerAddress": "127.0.0.1",
+                "NodeManagerPort": port,
+            }
+            for name, port in self.raylets.items()
+        ]
+
+    def table(self, group: object) -> dict[str, Any]:
+        lost = self.clock.now >= self.notices_at
+        if lost and "c" in self.raylets:
+            self.homes = {index: "c" if home == "b" else home for index, home in self.homes.items()}
+        placed = not lost or "b" not in self.homes.values()
+        return {"state": "CREATED" if placed else "RESCHEDULING", "bundles_to_node_id": dict(self.homes)}
+
+    def place(self, bundles: list[dict[str, float]], strategy: str) -> object:
+        assert strategy == "PACK" and bundles
+        # Ray knows no better than to take a node that it believes to be there.
+        free = "b" if self.clock.now < self.notices_at else "a"
+        self.homes = dict.fromkeys(range(len(bundles)), free)
+        self.groups.append(len(bundles))
+        return object()
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
+    """The machine of node "b" is gone."""
+    ray = FakeRay(FakeClock(), {"a": 4001, "b": 0})
+    monkeypatch.setattr("ray.nodes", ray.nodes)
+    monkeypatch.setattr(reachable_nodes, "_answers", lambda node: bool(node["NodeManagerPort"]))
+    monkeypatch.setattr(room, "placement_group_table", ray.table)
+    monkeypatch.setattr(room, "placement_group", ray.place)
+    monkeypatch.setattr(room, "remove_placement_group", lambda group: None)
+    monkeypatch.setattr(room, "time", ray.clock)
+    return ray
+
+
+def pause(ray: FakeRay) -> Callable[[], None]:
+    def wait() -> None:
+        ray.clock.now += 1
+
+    return wait
+
+
+def test_a_bundle_on_a_machine_that_is_gone_is_no_room_though_ray_believes_in_it(cluster: FakeRay) -> None:
+    made = Room(object(), TASKS)
+    assert not made.is_whole()
+    cluster.raylets["b"] = 4002
+    assert made.is_whole()
+
+
+def test_a_node_that_comes_is_waited_for_from_when_ray_has_noticed_the_loss(cluster: FakeRay) -> None:
+    cluster.notices_at = cluster.clock.now + 65
+    began = cluster.clock.now
+
+    def come() -> None:
+        cluster.clock.now += 1
+        if cluster.clock.now - began > 68:
+            cluster.raylets["c"] = 4003
+
+    assert Room(object(), TASKS).wait_until_whole(0, pause=come)
+    assert cluster.clock.now - began < 75
+
+
+def test_a_machine_of_which_ray_never_says_that_it_is_gone_is_not_waited_for_for_ever(cluster: FakeRay) -> None:
+    began = cluster.clock.now
+    assert not Room(object(), TASKS).wait_until_whole(0, pause=pause(cluster))
+    assert 90 <= cluster.clock.now - began <= 102
+
+
+def test_a_run_shrinks_onto_nodes_that_are_there(cluster: FakeRay) -> None:
+    cluster.notices_at = cluster.clock.now + 65
+    made = Room(object(), TASKS)
+    assert not made.wait_until_whole(0, pause=pause(cluster))
+    made.shrink(1, pause=pause(cluster))
+    assert made.tasks == TASKS[:1] and cluster.homes == {0: "a"} and cluster.groups == [1]
+    with pytest.raises(InfrastructureError, match="no room for the run any more"):
+        made.shrink(1, pause=pause(cluster))
