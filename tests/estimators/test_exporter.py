@@ -114,13 +114,13 @@ def test_an_export_that_fails_leaves_nothing_behind(
 ) -> None:
     elsewhere = ExperimentOptions(**{**options.to_json(), "train_dir": str(tmp_path)})
 
-    def fail(source: str, target: str) -> None:
-        assert os.path.exists(f"{source}/saved_model.pb"), "it is complete before it gets its name"
+    def fail(source: str, target: str, *, last: str) -> None:
+        assert os.path.exists(f"{source}/{last}"), "it is complete before it gets its name"
         assert os.path.basename(os.path.dirname(source)).startswith(".") and not os.path.exists(target)
         raise OSError("the disk is full")
 
     with monkeypatch.context() as patched:
-        patched.setattr(storage, "rename", fail)
+        patched.setattr(storage, "publish_folder", fail)
         with pytest.raises(OSError, match="the disk is full"):
             export_checkpoint(elsewhere, checkpoint_of(options))
     assert os.listdir(tmp_path / "export") == []

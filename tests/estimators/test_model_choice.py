@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from estimators.errors import UserError
+from estimators.exports import SAVED_MODEL
 from estimators.model_choice import best_model, model_at, newest_model
 from tests.estimators.drawn_records import cut
 from tests.estimators.made_checkpoints import write_checkpoint
@@ -16,7 +17,9 @@ from tests.estimators.made_checkpoints import write_checkpoint
 
 def _run(folder: Path, *, kept: list[int], exported: list[int], rates: Mapping[int, object] | None = None) -> str:
     for step in exported:
-        (folder / "export" / f"step_{step}").mkdir(parents=True)
+        made = folder / "export" / f"step_{step}"
+        made.mkdir(parents=True)
+        (made / SAVED_MODEL).touch()
     for step in kept:
         write_checkpoint(folder, step)
     if rates is not None:
