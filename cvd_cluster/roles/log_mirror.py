@@ -39,7 +39,7 @@ class LogMirror:
     def __init__(self, local: str, remote: str, *, every_secs: float = _EVERY_SECS) -> None:
         self._local, self._remote, self._every_secs = local, remote, every_secs
         self._earlier: bytes | None = None
-        self._copied = 0
+        self._copied = -1  # so that a log in which nothing stands is there too
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="log_mirror", daemon=True)
         self._thread.start()

@@ -80,3 +80,20 @@ def test_a_run_in_a_bucket_is_trained_evaluated_continued_and_predicted_with(
     )  # fmt: skip
     assert storage.read_text(output) == (tmp_path / "submission.csv").read_text()
     assert storage.list_dir(f"{bucket}/out") == ["submission.csv", "submission.csv.json"]
+
+
+def test_two_workers_and_an_evaluator_share_a_train_dir_in_a_bucket(emulator: Emulator, bucket: str, data: str) -> None:
+    run = f"{bucket}/run"
+    done = run_command(
+        "launch.train", "--strategy=multi_worker_mirrored", "--num_workers=2", f"--train_dir={run}",
+        f"--train_data_pattern={data}/train/*", f"--eval_data_pattern={data}/validation/*", "--model=LogisticModel",
+        "--batch_size=8", "--image_size=8", "--num_epochs=2", env=emulator.environment, timeout=400,
+    )  # fmt: skip
+    assert done.code == 0, done.output
+    assert done.left_behind() == []
+    rows = [json.loads(line) for line in storage.read_text(f"{run}/eval/metrics.jsonl").splitlines()]
+    assert rows[-1]["global_step"] == 6 and storage.exists(f"{run}/export/step_6/saved_model.pb")
+    told = [json.loads(line)["event"] for line in storage.read_text(f"{run}/events.jsonl").splitlines()]
+    assert told.count("first_step") == 2 and told[-1] == "run_ended"
+    # The log of each role lies there too.
+    assert {"chief-0.log", "worker-0.log", "evaluator-0.log"} <= set(storage.list_dir(f"{run}/logs"))
