@@ -67,6 +67,30 @@ def moved_elsewhere(folder: Path) -> None:
     path.write_text(json.dumps(values))
 
 
+def outcomes_of_attempts(count: int, train_dir: str, **options: float) -> list[str]:
+    """What becomes of so many that want the lock at once, while whoever got it holds it: "locked", or its error."""
+    got: list[str] = []
+    release = threading.Event()
+
+    def attempt() -> None:
+        try:
+            with locked(train_dir, announce=lambda line: None, **options):
+                got.append("locked")
+                release.wait(60)
+        except UserError as error:
+            got.append(error.summary)
+
+    threads = [threading.Thread(target=attempt) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    while len(got) < count:
+        time.sleep(0.02)
+    release.set()
+    for thread in threads:
+        thread.join()
+    return got
+
+
 def test_a_second_run_is_refused_with_host_process_and_time_of_the_first(tmp_path: Path) -> None:
     with process_that_locks(tmp_path) as first:
         assert said(first) == "locked"
@@ -121,26 +145,7 @@ def test_of_ten_processes_that_start_at_once_one_gets_the_folder(tmp_path: Path)
 def test_of_several_that_take_over_the_same_dead_lock_at_once_one_gets_it(tmp_path: Path) -> None:
     with process_that_locks(tmp_path) as first:
         assert said(first) == "locked"
-    got: list[str] = []
-    release = threading.Event()
-
-    def attempt() -> None:
-        try:
-            with locked(str(tmp_path), announce=lambda line: None):
-                got.append("locked")
-                release.wait(60)
-        except UserError as error:
-            got.append(error.summary)
-
-    threads = [threading.Thread(target=attempt) for _ in range(5)]
-    for thread in threads:
-        thread.start()
-    while len(got) < 5:
-        time.sleep(0.02)
-    release.set()
-    for thread in threads:
-        thread.join()
-    assert got.count("locked") == 1
+    assert outcomes_of_attempts(5, str(tmp_path)).count("locked") == 1
 
 
 def test_a_run_elsewhere_that_shows_life_is_refused(tmp_path: Path) -> None:
@@ -244,26 +249,7 @@ def hold_in_bucket(folder: str, *, token: str, host: str = "far-away") -> None:
 
 def test_of_several_that_take_over_a_silent_lock_in_a_bucket_one_gets_it(bucket: str) -> None:
     hold_in_bucket(f"{bucket}/run", token="silent")
-    got: list[str] = []
-    release = threading.Event()
-
-    def attempt() -> None:
-        try:
-            with locked(f"{bucket}/run", announce=lambda line: None, silent_secs=0.5):
-                got.append("locked")
-                release.wait(60)
-        except UserError as error:
-            got.append(error.summary)
-
-    threads = [threading.Thread(target=attempt) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    while len(got) < 4:
-        time.sleep(0.02)
-    release.set()
-    for thread in threads:
-        thread.join()
-    assert got.count("locked") == 1
+    assert outcomes_of_attempts(4, f"{bucket}/run", silent_secs=0.5).count("locked") == 1
 
 
 def test_a_run_that_stood_still_never_writes_over_the_lock_of_its_successor_in_a_bucket(
