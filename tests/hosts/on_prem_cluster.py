@@ -54,9 +54,18 @@ class OnPremCluster:
         with self.hosts.laptop.running(*self.submit_line(command, *flags, job=job), env=TOKEN) as process:
             yield process
 
-    def down(self) -> subprocess.CompletedProcess[str]:
-        """`ray down`."""
-        return self.ray("down", "--yes", str(self.config))
+    def down(self) -> None:
+        """`ray down`, and the wait until no host runs anything but its sshd.
+
+        It stops Ray on the head alone. The others' raylets end by themselves when they have not heard from it for a
+        minute.
+        """
+        down = self.ray("down", "--yes", str(self.config))
+        assert down.returncode == 0, down.stdout
+        ends = time.monotonic() + 150
+        while left := [line for host in self.hosts.hosts.values() for line in _processes(host)]:
+            assert time.monotonic() < ends, "left behind by `ray down`:\n" + "\n".join(left)
+            time.sleep(1)
 
     def submit_line(self, command: str, *flags: str, job: str) -> list[str]:
         """The line itself."""
@@ -86,6 +95,12 @@ class OnPremCluster:
                 return said
             assert time.monotonic() < until, said
             time.sleep(1)
+
+
+def _processes(host: Host) -> list[str]:
+    """What runs on a host, beside sshd and this look at it."""
+    lines = host.run("ps", "-eo", "pid=,comm=,args=").stdout.splitlines()
+    return [f"{host.name}: {line}" for line in lines if line.split()[1] not in ("sshd", "ps")]
 
 
 @contextlib.contextmanager
