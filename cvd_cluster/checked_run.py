@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cvd_cluster.autoscaler import autoscaler_of_cluster, patience
 from cvd_cluster.cluster_options import ClusterOptions
 from cvd_cluster.placement import check_this_machine, placed
 from cvd_cluster.preflight import NodeReport, look_at_nodes
@@ -26,12 +27,14 @@ class CheckedRun:
       plan: what all tasks share.
       tasks: in the order of the placement group's bundles.
       group: Ray's placement group, with a bundle a task.
+      placement_timeout_secs: how long it waits for nodes, also when one is lost.
       nodes: task -> what its node said of itself; {} if all are on this machine, in a Ray of this run's own.
     """
 
     plan: TrainingPlan
     tasks: tuple[Task, ...]
     group: Any
+    placement_timeout_secs: float
     nodes: Mapping[Task, NodeReport]
 
 
@@ -71,8 +74,10 @@ def checked_run(
     with (
         graph_checked_beside(options, warm_start_from=plan.warm_start_from) as graph_is_built,
         ray_session(cpus_needed=cpus, gpus_needed=gpus, announce=announce) as session,
-        placed(tasks, timeout_secs=cluster.placement_timeout_secs, announce=announce) as group,
     ):
-        nodes = {} if session.started_here else look_at_nodes(tasks, group, options, plan)
-        graph_is_built()
-        yield CheckedRun(plan, tasks, group, nodes)
+        autoscaler = None if session.started_here else autoscaler_of_cluster()
+        timeout_secs = patience(cluster.placement_timeout_secs, autoscaler)
+        with placed(tasks, timeout_secs=timeout_secs, autoscaler=autoscaler, announce=announce) as group:
+            nodes = {} if session.started_here else look_at_nodes(tasks, group, options, plan)
+            graph_is_built()
+            yield CheckedRun(plan, tasks, group, timeout_secs, nodes)

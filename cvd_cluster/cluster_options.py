@@ -37,8 +37,12 @@ class ClusterOptions(Options):
     gpus_per_worker: int = option(
         0, group=_GROUP, at_least=0, help="GPUs that Ray sets aside for each process that trains"
     )
-    placement_timeout_secs: float = option(
-        0.0, group=_GROUP, at_least=0, help="seconds to wait for nodes of an autoscaling cluster to come up"
+    placement_timeout_secs: float | None = option(
+        None,
+        group=_GROUP,
+        at_least=0,
+        help="seconds to wait for nodes to come up, at the start and when one is lost; none: 900 where the cluster's "
+        "autoscaler can bring them up, else 0",
     )
     cluster_file: str | None = option(
         None,

@@ -1,4 +1,4 @@
-"""Which machines a cluster that is not up would bring up for a run: asked of Ray's own autoscaler, in this process."""
+"""Which machines a cluster file brings up for a run: asked of Ray's own autoscaler, in this process."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cvd_cluster.cluster_file import ray_speaks_into
-from cvd_cluster.placement import bundles_for
-from cvd_cluster.topology import Task
+from cvd_cluster.topology import Demand, bundles_for
 from estimators.errors import InfeasibleError
 
 
-def nodes_for(tasks: Sequence[Task], config: Mapping[str, Any], path: str) -> dict[str, int] | None:
+def nodes_for(tasks: Sequence[Demand], config: Mapping[str, Any], path: str) -> dict[str, int] | None:
     """The machines that hold all tasks at once.
 
     Args:
-      tasks: of the run.
+      tasks: all processes of the run.
       config: of read_cluster_file.
       path: of that file, for the message.
 
@@ -32,8 +31,7 @@ def nodes_for(tasks: Sequence[Task], config: Mapping[str, Any], path: str) -> di
     from ray.autoscaler.v2.utils import ResourceRequestUtil
     from ray.core.generated.autoscaler_pb2 import GangResourceRequest
 
-    # None of them says CPU: then Ray looks when the machine is up, and nothing can be told before.
-    if not any(kind.get("resources", {}).get("CPU") for kind in config["available_node_types"].values()):
+    if not says_what_machines_have(config):
         return None
     with ray_speaks_into(io.StringIO()):
         autoscaling = AutoscalingConfig(dict(config), skip_content_hash=True)
@@ -56,13 +54,18 @@ def nodes_for(tasks: Sequence[Task], config: Mapping[str, Any], path: str) -> di
         offers = [f"{kind.max_worker_nodes} {name} ({_resources(kind.resources)})" for name, kind in kinds.items()]
         raise InfeasibleError(
             "This cluster can never hold this run",
-            asked=f"{sum(task.cpus for task in tasks):g} CPUs and {sum(task.gpus for task in tasks)} GPUs in all: "
-            + ", ".join(f"{task.name} ({task.cpus:g} CPUs, {task.gpus} GPUs)" for task in tasks),
+            asked=f"{sum(task.cpus for task in tasks):g} CPUs and {sum(task.gpus for task in tasks):g} GPUs in all: "
+            + ", ".join(f"{task.name} ({task.cpus:g} CPUs, {task.gpus:g} GPUs)" for task in tasks),
             found=f"{path} allows at most {most} machines in all, of these: {', '.join(offers)}",
             change="--num_workers, --gpus_per_worker or --cpus_per_worker; or max_workers and the node types in "
-            "--cluster_file",
+            "that file",
         )
     return {launch.instance_type: launch.count for launch in answer.to_launch}
+
+
+def says_what_machines_have(config: Mapping[str, Any]) -> bool:
+    """False if no node type says CPU: then Ray looks when a machine is up, and nothing can be told before."""
+    return any(kind.get("resources", {}).get("CPU") for kind in config.get("available_node_types", {}).values())
 
 
 def _resources(resources: Mapping[str, float]) -> str:

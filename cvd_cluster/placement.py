@@ -11,7 +11,8 @@ from typing import Any
 
 import psutil
 
-from cvd_cluster.topology import Task
+from cvd_cluster.autoscaler import Autoscaler
+from cvd_cluster.topology import Demand, bundles_for
 from estimators.errors import InfeasibleError
 
 # Resident memory of a process that has imported TensorFlow and trains a small model, measured: 0.5–0.6 GiB.
@@ -27,7 +28,7 @@ class NodeCapacity:
     gpus: float
 
 
-def first_that_does_not_fit(tasks: Sequence[Task], nodes: Sequence[NodeCapacity]) -> Task | None:
+def first_that_does_not_fit(tasks: Sequence[Demand], nodes: Sequence[NodeCapacity]) -> Demand | None:
     """Packs the tasks onto the nodes, the largest first, each onto the first node with room.
 
     Returns:
@@ -47,28 +48,23 @@ def first_that_does_not_fit(tasks: Sequence[Task], nodes: Sequence[NodeCapacity]
 
 
 def _infeasible(
-    tasks: Sequence[Task],
-    stuck: Task,
-    nodes: Sequence[NodeCapacity],
-    waited: float,
-    *,
-    offered: str = "node(s)",
+    tasks: Sequence[Demand], stuck: Demand, nodes: Sequence[NodeCapacity], waited: float
 ) -> InfeasibleError:
     cpus, gpus = sum(task.cpus for task in tasks), sum(task.gpus for task in tasks)
     alike = Counter(f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in nodes)
     each = ", ".join(text + (f" ({n} of these)" if n > 1 else "") for text, n in alike.items()) or "no node at all"
-    roles = ", ".join(f"{task.name} ({task.cpus:g} CPUs, {task.gpus} GPUs)" for task in tasks)
+    roles = ", ".join(f"{task.name} ({task.cpus:g} CPUs, {task.gpus:g} GPUs)" for task in tasks)
     after = f" after {waited:.0f} s" if waited else ""
     return InfeasibleError(
         "The cluster cannot hold this run",
-        asked=f"{cpus:g} CPUs and {gpus} GPUs in all: {roles}",
-        found=f"{len(nodes)} {offered}{after}, with {each}; no room for {stuck.name}",
+        asked=f"{cpus:g} CPUs and {gpus:g} GPUs in all: {roles}",
+        found=f"{len(nodes)} node(s){after}, with {each}; no room for {stuck.name}",
         change="--num_workers, --gpus_per_worker or --cpus_per_worker; or larger or more nodes, with "
         "--placement_timeout_secs if they come up on demand",
     )
 
 
-def check_this_machine(tasks: Sequence[Task]) -> None:
+def check_this_machine(tasks: Sequence[Demand]) -> None:
     """Refuses what a Ray on this machine could never hold. CPUs in all may be oversubscribed; the rest may not.
 
     Raises:
@@ -96,34 +92,22 @@ def _gpus_here() -> int:
     return int(NvidiaGPUAcceleratorManager.get_current_node_num_accelerators())
 
 
-def _nodes() -> list[NodeCapacity]:
+def nodes_there_are() -> list[NodeCapacity]:
+    """Those of the cluster that this process is connected to."""
     import ray
 
     resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return [NodeCapacity(entry.get("CPU", 0.0), entry.get("GPU", 0.0)) for entry in resources]
 
 
-def bundles_for(tasks: Sequence[Task]) -> list[dict[str, float]]:
-    """What Ray sets aside for each task."""
-    return [{"CPU": task.cpus, **({"GPU": task.gpus} if task.gpus else {})} for task in tasks]
-
-
-def _nodes_that_may_come(most: int) -> list[NodeCapacity] | None:
-    """What an autoscaler's node types can offer in all, running or not, `most` of each; None without an autoscaler."""
-    from ray._private.state import state
-
-    config = state.get_cluster_config()
-    if config is None or not config.node_group_configs:
-        return None
-    return [
-        NodeCapacity(group.resources.get("CPU", 0), group.resources.get("GPU", 0))
-        for group in config.node_group_configs
-        for _ in range(most if group.max_count < 0 else min(most, group.max_count))
-    ]
-
-
 @contextlib.contextmanager
-def placed(tasks: Sequence[Task], *, timeout_secs: float, announce: Callable[[str], None]) -> Iterator[Any]:
+def placed(
+    tasks: Sequence[Demand],
+    *,
+    timeout_secs: float,
+    autoscaler: Autoscaler | None = None,
+    announce: Callable[[str], None],
+) -> Iterator[Any]:
     """A placement group with one bundle a task, in the order of the tasks; removed at the end.
 
     `pg.ready()` never fails for what can never be placed, so that is checked first and for as long as is allowed.
@@ -131,6 +115,7 @@ def placed(tasks: Sequence[Task], *, timeout_secs: float, announce: Callable[[st
     Args:
       tasks: of the run.
       timeout_secs: how long to wait for nodes that come up on demand; 0 does not.
+      autoscaler: of the cluster, if it has one.
       announce: called with a line if there is something to wait for.
 
     Raises:
@@ -140,28 +125,26 @@ def placed(tasks: Sequence[Task], *, timeout_secs: float, announce: Callable[[st
     from ray.util.placement_group import placement_group, remove_placement_group
 
     begun = time.monotonic()
-    stuck = first_that_does_not_fit(tasks, _nodes())
+    stuck = first_that_does_not_fit(tasks, nodes_there_are())
     if stuck is not None:
-        possible = _nodes_that_may_come(len(tasks))
-        never = first_that_does_not_fit(tasks, possible) if possible is not None else None
-        if never is not None and possible is not None:
-            raise _infeasible(tasks, never, possible, 0, offered="node(s) at most, by the cluster's node types")
+        if autoscaler is not None:
+            autoscaler.check_can_hold(tasks)
         if not timeout_secs:
-            raise _infeasible(tasks, stuck, _nodes(), 0)
+            raise _infeasible(tasks, stuck, nodes_there_are(), 0)
     # Asked for even if there is no room yet: this demand is what an autoscaler answers.
     group = placement_group(bundles_for(tasks), strategy="PACK")
     try:
         if stuck is not None:
             announce(
-                f"no room for {stuck.name} ({stuck.cpus:g} CPUs, {stuck.gpus} GPUs) on the {len(_nodes())} nodes there "
-                f"are; waiting up to {timeout_secs:g} s for more"
+                f"no room for {stuck.name} ({stuck.cpus:g} CPUs, {stuck.gpus:g} GPUs) on the "
+                f"{len(nodes_there_are())} nodes there are; waiting up to {timeout_secs:g} s for more"
             )
         said_busy = False
         while not group.wait(timeout_seconds=_POLL_SECS):
             waited = time.monotonic() - begun
-            stuck = first_that_does_not_fit(tasks, _nodes())
+            stuck = first_that_does_not_fit(tasks, nodes_there_are())
             if stuck is not None and waited > timeout_secs:
-                raise _infeasible(tasks, stuck, _nodes(), waited)
+                raise _infeasible(tasks, stuck, nodes_there_are(), waited)
             if stuck is None and not said_busy and waited > 5:
                 announce("the cluster is large enough but busy; waiting for other work on it to end")
                 said_busy = True

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from cvd_cluster.cluster_options import ClusterOptions
 from estimators.training_plan import Role
@@ -38,6 +40,27 @@ class Task:
     def worker_index(self) -> int:
         """Its number among the training replicas: 0 is the chief, 1 is worker 0. -1 for a task that does not train."""
         return {"chief": 0, "worker": self.index + 1}.get(self.role, -1)
+
+
+class Demand(Protocol):
+    """What a process asks of a cluster: a Task does."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+
+    @property
+    def cpus(self) -> float:
+        """CPUs that Ray sets aside for it."""
+
+    @property
+    def gpus(self) -> float:
+        """The same for GPUs."""
+
+
+def bundles_for(demands: Sequence[Demand]) -> list[dict[str, float]]:
+    """What Ray sets aside for each process."""
+    return [{"CPU": one.cpus, **({"GPU": one.gpus} if one.gpus else {})} for one in demands]
 
 
 def make_topology(options: ClusterOptions, *, with_evaluator: bool) -> tuple[Task, ...]:

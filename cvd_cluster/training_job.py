@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import psutil
 
-from cvd_cluster.checked_run import checked_run
+from cvd_cluster.checked_run import CheckedRun, checked_run
 from cvd_cluster.cluster_options import ClusterOptions
 from cvd_cluster.ray_session import in_ray_job
 from cvd_cluster.supervision_options import SupervisionOptions
-from cvd_cluster.topology import Task
 from estimators import train_dir, train_dir_lock
 from estimators.checkpoints import awaits_evaluation, prune
 from estimators.errors import StoppedError
@@ -19,7 +18,6 @@ from estimators.experiment_options import ExperimentOptions
 from estimators.run_state import RunState, write_run_state
 from estimators.stop_signals import stop_signals
 from estimators.storage_trouble import storage_trouble_told
-from estimators.training_plan import TrainingPlan
 
 
 def train_on_cluster(
@@ -48,16 +46,13 @@ def train_on_cluster(
         storage_trouble_told(options.train_dir),
     ):
         train_dir.begin(options, start_new_model=start_new_model, announce=announce)
-        _run(options, run.plan, run.tasks, cluster, supervision, run.group, announce)
+        _run(options, run, supervision, announce)
 
 
 def _run(
     options: ExperimentOptions,
-    plan: TrainingPlan,
-    tasks: Sequence[Task],
-    cluster: ClusterOptions,
+    run: CheckedRun,
     supervision: SupervisionOptions,
-    placement_group: object,
     announce: Callable[[str], None],
 ) -> None:
     # Imported late: these import Ray, which ray_session does only once it has set what Ray reads at its import.
@@ -70,11 +65,12 @@ def _run(
             "`ray job stop` ends this command 3 s after it asked; the roles then save a checkpoint by themselves. With "
             '--runtime-env-json=\'{"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "30"}}\' at `ray job submit` it waits'
         )
+    plan, tasks = run.plan, run.tasks
     write_run_state(options.train_dir, RunState.RUNNING, plan.max_steps)
     end = RunState.FAILED
     try:
         announce(f"starting {', '.join(task.name for task in tasks)}; their logs are in {options.train_dir}/logs")
-        room = Room(placement_group, tasks)
+        room = Room(run.group, tasks)
         roles = RoleGroup(options, supervision.orphan_timeout_secs)
         with stop_signals() as signals:
             try:
@@ -84,7 +80,7 @@ def _run(
                     options,
                     plan,
                     supervision,
-                    placement_timeout_secs=cluster.placement_timeout_secs,
+                    placement_timeout_secs=run.placement_timeout_secs,
                     started=psutil.Process().create_time(),
                     signals=signals,
                     announce=announce,

@@ -52,6 +52,13 @@ class EvaluationOptions(Options):
     gpus_per_worker: int = option(
         0, group=_WORKERS, at_least=0, help="GPUs that Ray sets aside for each of eval_workers; with 0 they see none"
     )
+    placement_timeout_secs: float | None = option(
+        None,
+        group=_WORKERS,
+        at_least=0,
+        help="seconds to wait for nodes for eval_workers; none: 900 where the cluster's autoscaler can bring them up, "
+        "else 0",
+    )
 
     model: str | None = option(None, group=_CHECKED, help="class of the model; another than the run's is an error")
     label_loss: str | None = option(

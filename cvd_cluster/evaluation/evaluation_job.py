@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from cvd_cluster.autoscaler import autoscaler_of_cluster, patience
 from cvd_cluster.placement import check_this_machine, placed
 from cvd_cluster.ray_session import ray_session, starts_ray_here
 from cvd_cluster.topology import Task
@@ -43,11 +44,11 @@ def evaluate_on_cluster(evaluation: EvaluationOptions, *, line: Callable[[str], 
     with _in_words_of_this_command():
         if starts_ray_here():
             check_this_machine(tasks)
-        with (
-            ray_session(cpus_needed=size, gpus_needed=size * evaluation.gpus_per_worker, announce=line),
-            placed(tasks, timeout_secs=0, announce=line) as group,
-        ):
-            return _run(evaluation, prepared, size, group, line)
+        with ray_session(cpus_needed=size, gpus_needed=size * evaluation.gpus_per_worker, announce=line) as session:
+            autoscaler = None if session.started_here else autoscaler_of_cluster()
+            timeout_secs = patience(evaluation.placement_timeout_secs, autoscaler)
+            with placed(tasks, timeout_secs=timeout_secs, autoscaler=autoscaler, announce=line) as group:
+                return _run(evaluation, prepared, size, group, line)
 
 
 def team_size(evaluation: EvaluationOptions, examples: int, line: Callable[[str], None]) -> int:
@@ -124,5 +125,6 @@ def _in_words_of_this_command() -> Iterator[None]:
             error.summary,
             asked=error.asked,
             found=error.found,
-            change="fewer --eval_workers or --gpus_per_worker; or a larger cluster: set RAY_ADDRESS",
+            change="fewer --eval_workers or --gpus_per_worker; or a larger cluster (RAY_ADDRESS), with "
+            "--placement_timeout_secs if its nodes come up on demand",
         ) from None

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 
 from cvd_cluster.embedded_ray import usable_cores
+from cvd_cluster.prediction.awaited_machines import await_machines
 from cvd_cluster.prediction.bad_records import bad_record_error
 from cvd_cluster.prediction.finished_parts import FinishedPart, FinishedParts
 from cvd_cluster.prediction.input_files import InputFile
@@ -55,7 +56,10 @@ def predict_missing_parts(
         gpus_needed=options.gpus_per_worker,
         announce=announce,
     ) as session:
-        plan = _plan(options, session, cores, sum(len(task.pieces) or 1 for task in tasks), announce)
+        pieces = sum(len(task.pieces) or 1 for task in tasks)
+        if not session.started_here:
+            await_machines(options, pieces, announce)
+        plan = _plan(options, session, cores, pieces, announce)
         run.compute(tasks, plan, session, announce)
         return plan.predictors
 

@@ -9,9 +9,8 @@ from typing import Any
 import ray
 from ray.util.placement_group import placement_group, placement_group_table, remove_placement_group
 
-from cvd_cluster.placement import bundles_for
 from cvd_cluster.supervision.reachable_nodes import reachable_nodes, unnoticed_nodes
-from cvd_cluster.topology import Task
+from cvd_cluster.topology import Task, bundles_for
 from estimators.errors import InfrastructureError
 
 # Ray needs a moment to give the bundles of a lost node to another one, where there is room.

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
+import yaml
 
 from cvd_cluster import placement
+from cvd_cluster.autoscaler import Autoscaler
 from cvd_cluster.placement import NodeCapacity, check_this_machine, first_that_does_not_fit, placed
 from cvd_cluster.topology import Task
 from estimators.errors import InfeasibleError
@@ -101,7 +104,6 @@ class Cluster:
         self.clock = FakeClock()
         self.groups: list[FakePlacementGroup] = []
         self.busy = False
-        self.config: Any = None
 
     def make_group(self, bundles: Sequence[Mapping[str, float]], strategy: str) -> FakePlacementGroup:
         assert strategy == "PACK"
@@ -129,7 +131,6 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     made = Cluster([node(2)])
     monkeypatch.setattr(ray, "nodes", lambda: made.nodes)
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
-    monkeypatch.setattr(ray._private.state.state, "get_cluster_config", lambda: made.config)
     monkeypatch.setattr(groups, "placement_group", made.make_group)
     monkeypatch.setattr(groups, "remove_placement_group", made.remove)
     monkeypatch.setattr(placement, "time", made.clock)
@@ -155,8 +156,14 @@ def test_the_group_is_removed_after_an_error_too(cluster: Cluster) -> None:
     assert cluster.groups[0].removed
 
 
-def refused(tasks: Sequence[Task], timeout_secs: float, announce: Callable[[str], None] = print) -> str:
-    with pytest.raises(InfeasibleError) as caught, placed(tasks, timeout_secs=timeout_secs, announce=announce):
+def refused(
+    tasks: Sequence[Task],
+    timeout_secs: float,
+    announce: Callable[[str], None] = print,
+    autoscaler: Autoscaler | None = None,
+) -> str:
+    room = placed(tasks, timeout_secs=timeout_secs, autoscaler=autoscaler, announce=announce)
+    with pytest.raises(InfeasibleError) as caught, room:
         pass
     return str(caught.value)
 
@@ -170,30 +177,28 @@ def test_what_does_not_fit_is_told_at_once_with_what_is_asked_and_offered(cluste
     assert all(flag in told for flag in ("--num_workers", "--cpus_per_worker", "--placement_timeout_secs"))
 
 
-def node_types(*types: tuple[str, dict[str, int], int]) -> Any:
-    """What an autoscaler tells of its node types: name, resources, most of them (-1: any number)."""
-    from ray.core.generated.autoscaler_pb2 import ClusterConfig, NodeGroupConfig
+def autoscaler(**types: dict[str, Any]) -> Autoscaler:
+    """One whose file has these node types."""
+    from ray.autoscaler._private.util import prepare_config
 
-    config = ClusterConfig()
-    for name, resources, most in types:
-        config.node_group_configs.append(NodeGroupConfig(name=name, resources=resources, max_count=most))
-    return config
+    config = yaml.safe_load((Path(__file__).parents[2] / "cluster.yaml").read_text())
+    config["available_node_types"] = {name: {"node_config": {}, **kind} for name, kind in types.items()}
+    return Autoscaler("/head/cluster.yaml", prepare_config(config))
+
+
+GROWING = autoscaler(head={"resources": {"CPU": 0}}, cpu={"resources": {"CPU": 2}, "max_workers": 2})
 
 
 def test_what_the_node_types_of_an_autoscaler_can_never_hold_is_told_at_once(cluster: Cluster) -> None:
-    cluster.config = node_types(("head", {"CPU": 2}, 1), ("gpu", {"CPU": 8, "GPU": 1}, 2))
-    told = refused([GPU_CHIEF, *[Task("worker", i, 1.0, 1) for i in range(2)]], 600)
+    told = refused([CHIEF, *[Task("worker", index, 1.0, 0) for index in range(4)]], 600, autoscaler=GROWING)
     assert cluster.clock.now == 1000 and cluster.groups == [], "nothing was waited for"
-    assert "3 node(s) at most, by the cluster's node types, with 2 CPUs and 0 GPUs, 8 CPUs and 1 GPUs (2 of" in told
-    assert "no room for worker-1" in told
+    assert "/head/cluster.yaml allows at most 8 machines in all, of these: 2 cpu (2 CPUs)" in told
 
 
-@pytest.mark.parametrize("most", [2, 50, -1])
-def test_what_an_autoscaler_can_hold_is_waited_for_if_that_is_allowed(cluster: Cluster, most: int) -> None:
-    cluster.config = node_types(("cpu", {"CPU": 2}, most))
-    told = refused([CHIEF, WORKER, PS], 60)
+def test_what_an_autoscaler_can_hold_is_waited_for_as_long_as_is_allowed(cluster: Cluster) -> None:
+    told = refused([CHIEF, WORKER, PS], 60, autoscaler=GROWING)
     assert 1060 < cluster.clock.now < 1070 and "1 node(s) after 6" in told
-    assert "no room for ps-0" in refused([CHIEF, WORKER, PS], 0)
+    assert "no room for ps-0" in refused([CHIEF, WORKER, PS], 0, autoscaler=GROWING)
 
 
 def test_a_cluster_without_nodes_is_told(cluster: Cluster) -> None:
