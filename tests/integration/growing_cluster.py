@@ -5,6 +5,7 @@ when work asks for them. They are raylets on addresses of this machine's loopbac
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import socket
@@ -16,7 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ray._private.node import Node
 from ray._private.parameter import RayParams
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID, FakeMultiNodeProvider
@@ -86,6 +86,10 @@ def growing_cluster(cpus_of_a_node: int, most_nodes: int) -> Iterator[dict[str, 
             "head_node_id": FAKE_HEAD_NODE_ID,
             "launch_multiple": True,
         },
+        # No machine is set up: it is this one. Ray asks for these keys nevertheless.
+        "auth": {}, "file_mounts": {}, "cluster_synced_files": [],
+        "initialization_commands": [], "setup_commands": [], "head_setup_commands": [], "worker_setup_commands": [],
+        "head_start_ray_commands": [], "worker_start_ray_commands": [],
         "head_node_type": "ray.head.default",
         "available_node_types": {
             "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
@@ -97,7 +101,7 @@ def growing_cluster(cpus_of_a_node: int, most_nodes: int) -> Iterator[dict[str, 
     # Not pytest's long folder: a Unix socket's path has at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="cvd-grow-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         file = Path(folder) / "bootstrap.yaml"
-        file.write_text(yaml.safe_dump(config))
+        file.write_text(json.dumps(config))
         command = [
             str(Path(sys.executable).with_name("ray")), "start", "--head", f"--node-ip-address={_HEAD}",
             f"--port={gcs.rpartition(':')[2]}", "--num-cpus=0", "--include-dashboard=false",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,8 +27,9 @@ def cluster() -> Iterator[dict[str, str]]:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
+    records = good_records(192)
     for number in range(3):
-        write_shard(folder / f"part-{number}", good_records(64))
+        write_shard(folder / f"part-{number}", records[64 * number : 64 * (number + 1)])
     return folder
 
 
@@ -62,7 +65,22 @@ def test_training_evaluation_and_inference_bring_machines(cluster: dict[str, str
     output = tmp_path / "submission.csv"
     flags = [f"--train_dir={train_dir}", f"--input_data_pattern={data}/*", f"--output_file={output}"]
     predicted = run_command("launch.inference", *flags, env=cluster)
-    assert predicted.code == 0 and len(output.read_text().splitlines()) == 1 + 3 * 64, predicted.output
+    assert predicted.code == 0 and len(output.read_text().splitlines()) == 1 + 192, predicted.output
+
+
+def test_the_autoscaler_is_seen_from_every_node(cluster: dict[str, str]) -> None:
+    # A task that wants a CPU runs on a machine that was brought up for it; the autoscaler runs on the head.
+    program = """
+import ray
+from cvd_cluster.autoscaler import autoscaler_of_cluster
+ray.init(log_to_driver=False)
+here, there = autoscaler_of_cluster(), ray.get(ray.remote(num_cpus=1)(autoscaler_of_cluster).remote())
+print(here == there, here.path)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=cluster, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout.startswith("True /tmp/"), done.stdout + done.stderr
 
 
 def test_inference_brings_the_machines_for_its_predictors(model_dir: Path, data: Path, tmp_path: Path) -> None:
@@ -72,5 +90,5 @@ def test_inference_brings_the_machines_for_its_predictors(model_dir: Path, data:
         none = run_command("launch.inference", *flags, "--gpus_per_worker=1", env=fresh)
         assert none.code == 4 and "3 cpu (2 CPUs)" in none.output and "--gpus_per_worker" in none.output, none.output
         predicted = run_command("launch.inference", *flags, "--max_worker_count=40", env=fresh)
-    assert predicted.code == 0 and len(output.read_text().splitlines()) == 1 + 3 * 64, predicted.output
+    assert predicted.code == 0 and len(output.read_text().splitlines()) == 1 + 192, predicted.output
     assert "waiting up to 900 s for more" in predicted.output, predicted.output
