@@ -28,15 +28,26 @@ class JobClient(Protocol):
 class _Log:
     """What of a job's log has been shown: each connection to it begins at its first line."""
 
-    def __init__(self, client: JobClient, job: str, write: Callable[[str], None], clock: Callable[[], float]) -> None:
-        self._client, self._job, self._write, self._clock = client, job, write, clock
+    def __init__(
+        self,
+        client: JobClient,
+        job: str,
+        write: Callable[[str], None],
+        tell: Callable[[str], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._client, self._job, self._write, self._tell, self._clock = client, job, write, tell, clock
         self._shown = 0
+        self._said_pending = False
         self.heard_at = clock()
 
     def state(self) -> Any:
         """How the job is, told by the cluster."""
         info = self._client.get_job_info(self._job)
         self.heard_at = self._clock()
+        if info.status.value == "PENDING" and not self._said_pending:
+            self._said_pending = True
+            self._tell("the job has not begun: it waits for a machine with the CPUs and GPUs that it asked for")
         return info
 
     async def follow(self) -> None:
@@ -88,7 +99,7 @@ def follow_job(
       job: the job's id.
       patience_seconds: how long the connection may be lost.
       write: takes the log, in pieces.
-      tell: takes a line about the connection.
+      tell: takes a line about the connection, or a job that waits.
       clock: seconds, for the patience.
       sleep: waits that many seconds before the next try.
 
@@ -100,7 +111,7 @@ def follow_job(
       InfrastructureError: the connection stays lost, the cluster knows no such job, or the job failed outside its
         command.
     """
-    log, told_of = _Log(client, job, write, clock), -1.0
+    log, told_of = _Log(client, job, write, tell, clock), -1.0
     while True:
         try:
             asyncio.run(log.follow())

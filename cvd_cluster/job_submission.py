@@ -20,6 +20,8 @@ from estimators.errors import InfrastructureError, UserError
 _CONNECT_SECONDS = 5.0
 _REQUEST_SECONDS = 60.0
 _TRIES, _RETRY_SECONDS = 60, 2.0
+# What these compute they compute in their own process: not on the head, which takes no work.
+_COMPUTING = ("eval", "prepare_data")
 _ENDINGS = {0: "succeeded", STOPPED_CODE: "was stopped"}
 
 
@@ -37,11 +39,13 @@ def submit(command: str, flags: Sequence[str], options: SubmitOptions) -> int:
             change="--working_dir names the folder that holds your model, or is left out for this one",
         )
     client = connected(options.address)
-    job = _submitted(client, shlex.join(["python", "-m", f"launch.{command}", *flags]), options)
+    job = _submitted(client, command, flags, options)
     return _followed(client, job, options.address, options.patience_seconds)
 
 
-def _submitted(client: Any, entrypoint: str, options: SubmitOptions) -> str:
+def _submitted(client: Any, command: str, flags: Sequence[str], options: SubmitOptions) -> str:
+    entrypoint = shlex.join(["python", "-m", f"launch.{command}", *flags])
+    cpus = options.job_cpus if options.job_cpus is not None else float(command in _COMPUTING)
     environment = {
         "working_dir": options.working_dir,
         # Ray's 3 s are too short for a checkpoint.
@@ -50,7 +54,15 @@ def _submitted(client: Any, entrypoint: str, options: SubmitOptions) -> str:
     tries = 0
     while True:
         try:
-            return str(client.submit_job(entrypoint=entrypoint, submission_id=options.job, runtime_env=environment))
+            return str(
+                client.submit_job(
+                    entrypoint=entrypoint,
+                    submission_id=options.job,
+                    runtime_env=environment,
+                    entrypoint_num_cpus=cpus or None,
+                    entrypoint_num_gpus=options.job_gpus or None,
+                )
+            )
         except (RuntimeError, ValueError) as error:
             # The job server answers some seconds before the agent that starts jobs is there.
             if "try again later" not in str(error) or tries == _TRIES:

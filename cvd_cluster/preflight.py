@@ -29,6 +29,8 @@ _LOOK_SECS = 60.0
 # A network file system may show a file that another machine wrote a moment later.
 _SEEN_SECS = 5.0
 _MOST_SHOWN = 3
+# On Google Cloud `ray up` gives the head an account that it made, and the workers that of `serviceAccounts`.
+_BUCKET_RIGHTS = "give the account of that machine (serviceAccounts in cluster.yaml) the right to read and write the bucket's objects"
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,16 @@ def _check(reports: Mapping[str, NodeReport], options: ExperimentOptions) -> Non
                 asked=f"--train_data_pattern={options.train_data_pattern}"
                 + (f" --eval_data_pattern={options.eval_data_pattern}" if options.eval_data_pattern else ""),
                 found=f"{len(report.unreadable)} files, {'; '.join(report.unreadable[:_MOST_SHOWN])}",
-                change="paths that every node reaches: a network file system at the same place, or gs://",
+                change=_BUCKET_RIGHTS
+                if storage.is_remote(options.train_data_pattern)
+                else "paths that every node reaches: a network file system at the same place, or gs://",
+            )
+        if report.train_dir_trouble and storage.is_remote(options.train_dir):
+            raise UserError(
+                f"{report.host} cannot use the bucket of --train_dir, though this machine can",
+                asked=f"--train_dir={options.train_dir}",
+                found=report.train_dir_trouble,
+                change=_BUCKET_RIGHTS,
             )
         if report.train_dir_trouble:
             raise UserError(

@@ -59,3 +59,30 @@ def test_setting_up_a_gpu_node_waits_for_the_driver_and_fails_without_one(tmp_pa
     done, calls = set_up(tmp_path, "cuda", driver_after=driver_after)
     assert done.returncode == code, done.stderr
     assert calls.count("sleep 5") == min(driver_after, 60)
+
+
+def test_a_node_without_python_gets_it_once_the_locks_of_its_first_boot_are_free(tmp_path):
+    calls, programs = tmp_path / "calls", tmp_path / "bin"
+    programs.mkdir()
+    made = {
+        # There only once apt has installed it; then it makes the environment.
+        "python3.11": 'test -e "$HOME/installed" || exit 1\n'
+        'if [ "$2" = venv ]; then mkdir -p "$HOME/venv/bin"; cp "$HOME/bin/pip" "$HOME/venv/bin/pip"; fi',
+        "pip": 'echo "pip $*" >>"$CALLS"',
+        "sudo": 'while [[ $1 == *=* ]]; do shift; done; "$@"',
+        "cloud-init": 'echo "cloud-init $*" >>"$CALLS"',
+        "add-apt-repository": 'echo "add-apt-repository $*" >>"$CALLS"',
+        # The lock of the package lists is held twice.
+        "apt-get": 'echo "apt-get $*" >>"$CALLS"\n[[ "$*" == *update* && $(grep -c update "$CALLS") -lt 3 ]] && exit 100\n'
+        '[[ "$*" == *python3.11-venv* ]] && touch "$HOME/installed"\nexit 0',
+        "sleep": 'echo "sleep $*" >>"$CALLS"',
+    }
+    for name, body in made.items():
+        (programs / name).write_text(f"#!/bin/bash\n{body}\n")
+        (programs / name).chmod(stat.S_IRWXU)
+    env = {"HOME": str(tmp_path), "PATH": f"{programs}:/usr/bin:/bin", "CALLS": str(calls)}
+    done = subprocess.run(["bash", str(SCRIPT)], env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    said = calls.read_text().splitlines()
+    assert said[:2] == ["cloud-init status --wait", "add-apt-repository -y ppa:deadsnakes/ppa"]
+    assert said.count("sleep 10") == 2 and said[-1].endswith("-e .")

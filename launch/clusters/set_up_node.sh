@@ -7,13 +7,21 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 extras=${1:-}
 
+# At its first boot an image installs things of its own, and holds locks, not all of which apt knows how to wait for.
+patiently() {
+  for _ in {1..30}; do
+    "$@" && return
+    sleep 10
+  done
+  "$@"
+}
+
 if ! python3.11 -c 'import ensurepip, venv' 2>/dev/null; then
-  # At its first boot an image still installs things of its own.
   if command -v cloud-init >/dev/null; then sudo cloud-init status --wait >/dev/null || true; fi
   # Ubuntu 22.04 has only a release candidate of Python 3.11.
-  if command -v add-apt-repository >/dev/null; then sudo add-apt-repository -y ppa:deadsnakes/ppa; fi
-  sudo apt-get -o DPkg::Lock::Timeout=300 -qq update
-  sudo DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq python3.11-venv
+  if command -v add-apt-repository >/dev/null; then patiently sudo add-apt-repository -y ppa:deadsnakes/ppa; fi
+  patiently sudo apt-get -qq update
+  patiently sudo DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3.11-venv
 fi
 test -x ~/venv/bin/pip || python3.11 -m venv --clear ~/venv
 pip=(~/venv/bin/pip install --quiet --disable-pip-version-check -c constraints.txt)

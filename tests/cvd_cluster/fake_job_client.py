@@ -37,11 +37,20 @@ class FakeJobClient:
     asked: int = 0
     connected: int = 0
 
-    def submit_job(self, *, entrypoint: str, runtime_env: dict[str, Any], submission_id: str | None) -> str:
+    def submit_job(
+        self,
+        *,
+        entrypoint: str,
+        runtime_env: dict[str, Any],
+        submission_id: str | None,
+        entrypoint_num_cpus: float | None,
+        entrypoint_num_gpus: float | None,
+    ) -> str:
         RuntimeEnv(**{**runtime_env, "working_dir": None})  # checks names and types
         assert all(isinstance(value, str) for value in runtime_env["env_vars"].values())
         assert not self.submitted, "submitted twice"
-        self.submitted = {"entrypoint": entrypoint, **runtime_env}
+        self.submitted = {"entrypoint": entrypoint, "cpus": entrypoint_num_cpus, "gpus": entrypoint_num_gpus}
+        self.submitted |= runtime_env
         return submission_id or JOB
 
     def get_job_info(self, job_id: str) -> Any:

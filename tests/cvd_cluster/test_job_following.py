@@ -101,3 +101,8 @@ def test_a_job_that_the_cluster_does_not_know_is_not_waited_for():
     with pytest.raises(InfrastructureError, match="knows no such job"):
         Followed(client)
     assert client.connected == 2
+
+
+def test_a_job_that_waits_for_a_machine_is_told_once():
+    followed = Followed(FakeJobClient([[HANGS]], states=["PENDING", "PENDING", "SUCCEEDED"]))
+    assert followed.code == 0 and len(followed.told) == 1 and "waits for a machine" in followed.told[0]

@@ -39,6 +39,22 @@ def test_a_job_gets_the_folder_and_time_for_its_last_checkpoint_and_no_secret(cl
     assert client.submitted["env_vars"] == {"RAY_JOB_STOP_WAIT_TIME_S": "90"}
 
 
+@pytest.mark.parametrize(
+    ("command", "values", "cpus", "gpus"),
+    [
+        ("train", {}, None, None),
+        ("inference", {}, None, None),
+        ("eval", {}, 1, None),
+        ("prepare_data", {}, 1, None),
+        ("eval", {"job_cpus": 0.0}, None, None),
+        ("eval", {"job_cpus": 4.0, "job_gpus": 1.0}, 4, 1),
+    ],
+)
+def test_what_computes_in_the_command_itself_does_not_run_on_the_head(client, command, values, cpus, gpus):
+    job_submission.submit(command, ["--x=1"], options(**values))
+    assert (client.submitted["cpus"], client.submitted["gpus"]) == (cpus, gpus)
+
+
 def test_a_person_is_told_how_to_attach_and_how_to_stop(client, capsys):
     job_submission.submit("train", ["--x=1"], options())
     out, err = capsys.readouterr()

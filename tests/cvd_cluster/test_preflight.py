@@ -91,3 +91,22 @@ def test_what_a_node_writes_must_be_seen_here(tmp_path: Path, monkeypatch: pytes
 def test_a_node_that_sees_another_folder_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "_SEEN_SECS", 0.3)
     assert "is not seen" in preflight._exchange_tokens(str(tmp_path / "elsewhere"), "node-b")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (
+            {"train_dir_trouble": "403 Forbidden"},
+            "far-away cannot use the bucket of --train_dir, though this machine can",
+        ),
+        ({"unreadable": ("gs://bucket/train-0: 403 Forbidden",)}, "far-away cannot read the data"),
+    ],
+)
+def test_a_node_whose_account_may_not_use_the_bucket_is_told_what_it_lacks(wrong: Any, told: str) -> None:
+    options = ExperimentOptions(train_dir="gs://bucket/run", train_data_pattern="gs://bucket/train-*")
+    sound: dict[str, Any] = {"host": "far-away", "versions": preflight._versions(), "unreadable": ()}
+    with pytest.raises(UserError) as caught:
+        preflight._check({"node-b": NodeReport(**{**sound, "train_dir_trouble": "", **wrong})}, options)
+    assert told in str(caught.value) and "403 Forbidden" in str(caught.value)
+    assert "serviceAccounts in cluster.yaml" in str(caught.value)

@@ -32,6 +32,9 @@ PROGRAMS = {
 }
 
 
+# What this module as a program ends with where there can be no hosts; not the code of an error in it.
+NOT_POSSIBLE_HERE = 3
+
 # What making a host needs; in namespaces of its own, so nothing of it stays.
 _TRIAL = "mount --bind /tmp /tmp && ip link add br0 type bridge && ip link add trial0 type veth peer name trial1"
 
@@ -224,4 +227,4 @@ def _checked(done: subprocess.CompletedProcess[str]) -> None:
 if __name__ == "__main__":
     if said := missing():
         print(said)
-        sys.exit(1)
+        sys.exit(NOT_POSSIBLE_HERE)
