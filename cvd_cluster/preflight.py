@@ -30,7 +30,9 @@ _LOOK_SECS = 60.0
 _SEEN_SECS = 5.0
 _MOST_SHOWN = 3
 # On Google Cloud `ray up` gives the head an account that it made, and the workers that of `serviceAccounts`.
-_BUCKET_RIGHTS = "give the account of that machine (serviceAccounts in cluster.yaml) the right to read and write the bucket's objects"
+_BUCKET_RIGHTS = (
+    "give that machine's account (serviceAccounts in cluster.yaml) the right to read and write the bucket's objects"
+)
 
 
 @dataclass(frozen=True)

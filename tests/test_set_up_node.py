@@ -73,7 +73,8 @@ def test_a_node_without_python_gets_it_once_the_locks_of_its_first_boot_are_free
         "cloud-init": 'echo "cloud-init $*" >>"$CALLS"',
         "add-apt-repository": 'echo "add-apt-repository $*" >>"$CALLS"',
         # The lock of the package lists is held twice.
-        "apt-get": 'echo "apt-get $*" >>"$CALLS"\n[[ "$*" == *update* && $(grep -c update "$CALLS") -lt 3 ]] && exit 100\n'
+        "apt-get": 'echo "apt-get $*" >>"$CALLS"\n'
+        '[[ "$*" == *update* && $(grep -c update "$CALLS") -lt 3 ]] && exit 100\n'
         '[[ "$*" == *python3.11-venv* ]] && touch "$HOME/installed"\nexit 0',
         "sleep": 'echo "sleep $*" >>"$CALLS"',
     }
