@@ -2,7 +2,8 @@
 
     python -m benchmarks.inference_sides SIDE PATTERN MODEL_DIR OUTPUT
 
-SIDE is `plain`, a loop of TFRecordDataset and a SavedModel; `decode`, reading, decoding and resizing alone; `ray_data`,
+SIDE is `plain`, the loop of TFRecordDataset and a SavedModel that TensorFlow's guides show; `session`, the same with
+what makes it quickest, prefetching and a session; `decode`, reading, decoding and resizing alone; `ray_data`,
 ray.data.read_tfrecords, a SavedModel in actors and write_csv. Each prints the line of launch.inference once a second.
 """
 
@@ -13,7 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 from estimators.storage import glob
 
@@ -54,14 +55,32 @@ def plain(pattern: str, model_dir: str, output: str) -> None:
     """Reads, predicts and writes in one loop."""
     import tensorflow as tf
 
+    progress = _Progress()
+    predict = tf.saved_model.load(model_dir).signatures["serving_default"]
+    with open(output, "w") as file:
+        file.write("Id,Category\n")
+        for batch in tf.data.TFRecordDataset(glob(pattern)).batch(_BATCH):
+            answers = predict(example_bytes=batch)
+            _write(file, answers["image_id"].numpy(), answers["class_indexes"].numpy(), progress)
+    progress.advance(0, last=True)
+
+
+def session(pattern: str, model_dir: str, output: str) -> None:
+    """The same, the quickest way known."""
+    import tensorflow as tf
+
     progress, model = _Progress(), _Model(model_dir)
     with open(output, "w") as file:
         file.write("Id,Category\n")
         for batch in tf.data.TFRecordDataset(glob(pattern)).batch(_BATCH).prefetch(2).as_numpy_iterator():
             ids, classes, _ = model(batch)
-            file.writelines(f"{one.decode()},{row[0]}\n" for one, row in zip(ids, classes, strict=True))
-            progress.advance(len(ids))
+            _write(file, ids, classes, progress)
     progress.advance(0, last=True)
+
+
+def _write(file: IO[str], ids: Any, classes: Any, progress: _Progress) -> None:
+    file.writelines(f"{one.decode()},{row[0]}\n" for one, row in zip(ids, classes, strict=True))
+    progress.advance(len(ids))
 
 
 def decode(pattern: str, model_dir: str, output: str) -> None:
@@ -132,4 +151,4 @@ def _noted(path: str) -> Iterator[tuple[float, int]]:
 
 
 if __name__ == "__main__":
-    {"plain": plain, "decode": decode, "ray_data": ray_data}[sys.argv[1]](*sys.argv[2:])
+    {"plain": plain, "session": session, "decode": decode, "ray_data": ray_data}[sys.argv[1]](*sys.argv[2:])
