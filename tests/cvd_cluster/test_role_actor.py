@@ -264,6 +264,26 @@ def test_a_role_that_nobody_asks_for_ends_its_process_even_if_that_is_stopped(
     assert left.wait(PATIENCE) and not psutil.pid_exists(pid)
 
 
+def test_a_look_at_the_stacks_is_no_silence_of_the_command(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = threading.Event()
+    monkeypatch.setattr(role_actor, "_leave", left.set)
+    monkeypatch.setattr(role_actor, "dump_stacks", lambda pid, log: time.sleep(1.2))
+    actor = start("report('line', text='there'); time.sleep(60)", orphan_timeout_secs=2.0)
+    until(actor, lambda status: bool(status.lines))
+    time.sleep(1.2)
+    actor.dump_stacks()  # what the command says meanwhile is heard only afterwards
+    assert not left.is_set()
+
+
+def test_of_a_process_that_is_ended_by_order_that_is_known(start: Start) -> None:
+    by_order, by_itself = start("time.sleep(60)"), start("os.kill(os.getpid(), 9)")
+    until(by_itself, ended)
+    for actor in (by_order, by_itself):
+        actor.end_process()
+    assert by_order.poll().exit_code == by_itself.poll().exit_code == -signal.SIGKILL
+    assert by_order.poll().ended_by_command and not by_itself.poll().ended_by_command
+
+
 def test_an_order_to_stop_reaches_the_process(start: Start) -> None:
     actor = start("told(); told(); report('line', text=json.dumps(told())); time.sleep(60)")
     actor.start(TF_CONFIG)
