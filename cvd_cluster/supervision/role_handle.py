@@ -10,6 +10,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from cvd_cluster.ray_session import in_ray_job
 from cvd_cluster.roles.role_actor import RoleActor
 from cvd_cluster.roles.role_status import ActorLoss, RolePhase, RoleStatus
 from cvd_cluster.supervision.reachable_nodes import is_reachable, node_at
@@ -24,6 +25,11 @@ _LAST_ANSWER_SECS = 2.0
 _MARGIN_SECS = 2.0
 # Longer than an actor takes to start where there is room for it.
 _PENDING_SECS = 30.0
+
+# `ray job stop` leaves the command 3 s. At the end of an actor Ray kills what it started, also a process that is still
+# to write a checkpoint; a role's process that is not ends with its actor by itself (roles/orders.py).
+# https://github.com/ray-project/ray/blob/master/src/ray/common/ray_config_def.h
+_IN_A_JOB = {"RAY_kill_child_processes_on_worker_exit": "false"}
 
 
 class RoleHandle:
@@ -48,6 +54,7 @@ class RoleHandle:
                 num_cpus=task.cpus,
                 num_gpus=task.gpus,
                 max_restarts=0,
+                runtime_env={"env_vars": _IN_A_JOB} if in_ray_job() else {},
                 scheduling_strategy=PlacementGroupSchedulingStrategy(
                     placement_group, placement_group_bundle_index=bundle
                 ),

@@ -62,6 +62,8 @@ class FakeRay:
         self.actors: list[FakeActor] = []
         self.answers: dict[str, Any] = {}
         """What the actors answer from their beginning on."""
+        self.environments: list[dict[str, str]] = []
+        """Of each actor, what is added to its node's."""
 
     def remote(self, *arguments: object) -> Any:
         if arguments == (RoleActor,):
@@ -70,8 +72,10 @@ class FakeRay:
         self.actors[-1].answers.update(self.answers)
         return self.actors[-1]
 
-    def options(self, *, max_restarts: int, **values: object) -> FakeRay:
+    def options(self, *, max_restarts: int, runtime_env: dict[str, Any], **values: object) -> FakeRay:
         assert max_restarts == 0, "an actor that Ray starts again by itself knows of no process"
+        assert runtime_env.keys() <= {"env_vars"}
+        self.environments.append(runtime_env.get("env_vars", {}))
         return self
 
     def get(self, calls: FakeCall | Sequence[FakeCall], *, timeout: float) -> Any:

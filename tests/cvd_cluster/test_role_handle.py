@@ -95,6 +95,16 @@ def test_an_actor_that_finds_no_room_is_told_and_waited_for(handled: Handled) ->
     assert begun.phase is RolePhase.TRAINING and not begun.awaits_node
 
 
+@pytest.mark.parametrize("in_job", [True, False])
+def test_in_a_job_ray_does_not_kill_a_process_that_outlives_its_actor_to_save(
+    monkeypatch: pytest.MonkeyPatch, in_job: bool
+) -> None:
+    monkeypatch.setattr(role_handle, "in_ray_job", lambda: in_job)
+    (environment,) = Handled(monkeypatch).fake.environments
+    # Elsewhere nothing is added: Ray has no worker ready for an environment of its own.
+    assert environment == ({"RAY_kill_child_processes_on_worker_exit": "false"} if in_job else {})
+
+
 @pytest.mark.parametrize("once", [lambda handled: handled.look(DIED), lambda handled: handled.handle.lose("too late")])
 def test_what_is_lost_is_asked_no_more(handled: Handled, once: Callable[[Handled], object]) -> None:
     once(handled)

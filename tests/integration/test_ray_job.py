@@ -231,20 +231,21 @@ def test_a_run_joins_the_cluster_of_ray_address_and_leaves_it_up(
     assert roles_left_behind(cluster[MARK]) == [], "what Ray starts carries the mark of its raylet"
 
 
-# Steps that last longer than a command that is stopped lives: the checkpoint comes after its end.
-LONG_STEPS = "--model_params=rest_secs=4"
+# Most often longer than the 3 s that a stopped command has: then the checkpoint comes after its end.
+LONG_STEPS = "--model_params=rest_secs=6"
 
 
 @pytest.mark.parametrize(
-    ("strategy", "state"),
+    ("strategy", "states"),
     [
-        (("--strategy=multi_worker_mirrored",), "STOPPED"),
-        (("--strategy=parameter_server", "--num_parameter_servers=1", LONG_STEPS), "RUNNING"),
+        (("--strategy=multi_worker_mirrored",), {"STOPPED"}),
+        (("--strategy=multi_worker_mirrored", LONG_STEPS), {"STOPPED", "RUNNING"}),
+        (("--strategy=parameter_server", "--num_parameter_servers=1", LONG_STEPS), {"STOPPED", "RUNNING"}),
     ],
-    ids=["multi_worker_mirrored", "parameter_server"],
+    ids=["multi_worker_mirrored", "multi_worker_mirrored-long_steps", "parameter_server-long_steps"],
 )
 def test_a_job_that_is_stopped_saves_a_checkpoint_though_its_command_is_killed(
-    cluster: dict[str, str], photos: Path, tmp_path: Path, strategy: tuple[str, ...], state: str
+    cluster: dict[str, str], photos: Path, tmp_path: Path, strategy: tuple[str, ...], states: set[str]
 ) -> None:
     train_dir, name = tmp_path / "run", f"stopped-{uuid.uuid4().hex[:8]}"
     flags = (
@@ -277,7 +278,7 @@ def test_a_job_that_is_stopped_saves_a_checkpoint_though_its_command_is_killed(
     saved = latest_checkpoint(str(train_dir))
     log = (train_dir / "logs" / "chief-0.log").read_text()
     assert saved is not None and saved.step > 0 and "stopped after step" in log, log
-    assert json.loads((train_dir / "run_state.json").read_text())["state"] == state
+    assert json.loads((train_dir / "run_state.json").read_text())["state"] in states
 
     continued = _submit(cluster, "train", *flags, f"--max_steps={saved.step + 3}")
     assert continued.code == 0, continued.output
