@@ -40,7 +40,7 @@ class SupervisionOptions(Options):
     orphan_timeout_secs: float = option(
         10.0,
         group=_GROUP,
-        at_least=2,
+        at_least=6,  # more than a look at its stacks may keep a role's actor from hearing anything
         help="a role that has not heard from the command for so many seconds ends its process",
     )
     hang_timeout_secs: float = option(

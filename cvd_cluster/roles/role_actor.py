@@ -94,6 +94,7 @@ class RoleActor:
         """Writes what every thread of the process does into its log; a line for people about that."""
         if self._process is None:
             return "there is no process"
+        self._guard.heard()  # the command is there, and what it says now is heard only after the look
         told = dump_stacks(self._process.pid, self._log)
         self._guard.heard()
         return told

@@ -34,6 +34,7 @@ class RoleProcess:
         self._progress = (-1, 0)
         self._first_step_time: float | None = None
         self._finished = False
+        self._ended_by_command = False
         self._failure: RoleFailure | None = None
         read_fd, write_fd = os.pipe()
         try:
@@ -66,6 +67,7 @@ class RoleProcess:
 
     def kill(self) -> None:
         """Ends it and all that it started, at once."""
+        self._ended_by_command |= self._process.exit_code() is None
         self._process.kill()
 
     def status(self, name: str, address: str) -> RoleStatus:
@@ -88,6 +90,7 @@ class RoleProcess:
                 training_finished=self._finished,
                 halted=code is None and _is_halted(self._process.pid),
                 exit_code=code,
+                ended_by_command=self._ended_by_command,
                 failure=self._failure,
                 lines=lines,
             )

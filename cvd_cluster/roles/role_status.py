@@ -18,7 +18,7 @@ class RolePhase(enum.Enum):
     FAILED = "FAILED"
     """Terminal: it ended with a Python error; see `failure`."""
     LOST = "LOST"
-    """Terminal: it ended without a word: a signal, or out of memory; or its actor is gone, see `loss`."""
+    """Terminal: it ended without a word: a signal, or out of memory, or by order; or its actor is gone, see `loss`."""
 
     @property
     def is_terminal(self) -> bool:
@@ -81,8 +81,10 @@ class RoleStatus:
       training_finished: the chief only: the last checkpoint is saved and exported.
       halted: True while the process is stopped by a signal (SIGSTOP), and so makes no step.
       exit_code: of the process; None while it runs; -N if signal N ended it.
+      ended_by_command: whether it ran until the command had it ended.
       failure: the Python error, if there was one.
       loss: what happened to its actor, if that is gone.
+      awaits_node: whether its actor has not begun for so long that there must be no room for it.
       lines: what it said since the last snapshot.
     """
 
@@ -97,8 +99,10 @@ class RoleStatus:
     training_finished: bool = False
     halted: bool = False
     exit_code: int | None = None
+    ended_by_command: bool = False
     failure: RoleFailure | None = None
     loss: ActorLoss | None = None
+    awaits_node: bool = False
     lines: tuple[str, ...] = ()
 
     @property

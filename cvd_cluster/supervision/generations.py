@@ -59,7 +59,9 @@ class Generations:
         """
         self._events.generation = begin_generation(self._options.train_dir)
         self._events.of_run(EventKind.GENERATION_STARTED, cause)
-        self._group.begin_generation(self.number, self._room.tasks, self.plan, self._room.placement_group, moved=moved)
+        self._group.begin_generation(
+            self.number, self._room.tasks, self.plan, self._room.placement_group, moved=moved, pause=self._pause
+        )
 
     def replace(self, cause: str) -> None:
         """Ends the present generation and starts the next one, once nothing of the old one can write any more.
@@ -72,11 +74,14 @@ class Generations:
         """
         self._events.of_run(EventKind.GENERATION_ENDED, cause)
         self._group.end_processes()
-        gone_at = max((loss.gone_at for loss in self._group.losses()), default=0.0)
         moved = self._find_room()
-        while gone_at and self._pause().time < gone_at:
+        # Others may be lost while room is looked for.
+        while (gone_at := self._last_is_gone_at()) and self._pause().time < gone_at:
             pass
         self.begin(cause, moved=moved)
+
+    def _last_is_gone_at(self) -> float:
+        return max((loss.gone_at for loss in self._group.losses()), default=0.0)
 
     def _find_room(self) -> bool:
         """True if there are other bundles than before."""

@@ -28,9 +28,14 @@ def unnoticed_nodes() -> set[str]:
     return {node["NodeID"] for node in alive} - _reachable(alive)
 
 
-def is_host_reachable(address: str) -> bool:
-    """Whether a node lives at this address and can be connected to."""
-    return bool(_reachable(node for node in _alive() if node["NodeManagerAddress"] == address))
+def node_at(address: str) -> str | None:
+    """The id of the node that can be connected to at this address; None if there is none."""
+    return next(iter(_reachable(node for node in _alive() if node["NodeManagerAddress"] == address)), None)
+
+
+def is_reachable(node_id: str) -> bool:
+    """Whether this very node lives and can be connected to, not another that has come at its address."""
+    return bool(_reachable(node for node in _alive() if node["NodeID"] == node_id))
 
 
 def _alive() -> list[Mapping[str, Any]]:

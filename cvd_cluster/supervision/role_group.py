@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import ray
@@ -20,6 +20,8 @@ from estimators.experiment_options import ExperimentOptions
 from estimators.training_plan import TrainingPlan
 
 _START_SECS = 120.0
+# In which actors start where nothing is wrong; what takes longer must not keep a signal from being obeyed.
+_QUICK_START_SECS = 5.0
 _POLL_SECS = 1.0
 _STOP_SECS = 10.0
 
@@ -43,7 +45,14 @@ class RoleGroup:
         self._heartbeat = Heartbeat(self._handles.values, every_secs=orphan_timeout_secs / 5)
 
     def begin_generation(
-        self, number: int, tasks: Sequence[Task], plan: TrainingPlan, placement_group: Any, *, moved: bool = False
+        self,
+        number: int,
+        tasks: Sequence[Task],
+        plan: TrainingPlan,
+        placement_group: Any,
+        *,
+        moved: bool = False,
+        pause: Callable[[], object],
     ) -> None:
         """Starts a process for every task, an evaluator's only if there is none; those that train begin at once.
 
@@ -53,6 +62,7 @@ class RoleGroup:
           plan: what all tasks share.
           placement_group: Ray's, with a bundle a task.
           moved: whether it is another placement group than before, so that the actors in that one are gone.
+          pause: called while the actors take their time; what it raises ends the start.
 
         Raises:
           RoleLostError: a role does not start.
@@ -71,8 +81,8 @@ class RoleGroup:
             self._prepare_and_start(task, plan, number)
         try:
             calls = [self._handles[task].actor.prepare.remote(plan, number) for task in training]
-            self._addresses = dict(zip(training, ray.get(calls, timeout=_START_SECS), strict=True))
-            ray.get([self._start(task) for task in training], timeout=_START_SECS)
+            self._addresses = dict(zip(training, _answers(calls, pause), strict=True))
+            _answers([self._start(task) for task in training], pause)
         except (ray.exceptions.RayError, ray.exceptions.GetTimeoutError) as error:
             raise RoleLostError(
                 "The roles of the run do not start",
@@ -116,9 +126,9 @@ class RoleGroup:
         return GroupSnapshot(time.time(), statuses)
 
     def request_stop(self) -> None:
-        """Asks every process that trains to save and end."""
-        for task, handle in self._handles.items():
-            if task.trains and not handle.is_lost:
+        """Asks every process that trains to save and end; a ps only outlives its actor, since it has the variables."""
+        for task, handle in self._living():
+            if task.role != "evaluator":
                 handle.actor.request_stop.remote()
 
     def dump_stacks(self) -> dict[Task, str]:
@@ -160,3 +170,15 @@ class RoleGroup:
                 ray.wait(calls, num_returns=len(calls), timeout=_STOP_SECS)
         for handle in self._handles.values():
             handle.kill()
+
+
+def _answers(calls: Sequence[Any], pause: Callable[[], object]) -> list[Any]:
+    until, patience = time.monotonic() + _START_SECS, _QUICK_START_SECS
+    while True:
+        try:
+            return list(ray.get(calls, timeout=patience))
+        except ray.exceptions.GetTimeoutError:
+            if time.monotonic() > until:
+                raise
+        pause()
+        patience = _POLL_SECS

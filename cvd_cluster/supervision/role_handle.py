@@ -10,9 +10,10 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from cvd_cluster.ray_session import in_ray_job
 from cvd_cluster.roles.role_actor import RoleActor
 from cvd_cluster.roles.role_status import ActorLoss, RolePhase, RoleStatus
-from cvd_cluster.supervision.reachable_nodes import is_host_reachable
+from cvd_cluster.supervision.reachable_nodes import is_reachable, node_at
 from cvd_cluster.topology import Task
 from estimators.experiment_options import ExperimentOptions
 
@@ -22,6 +23,13 @@ _SILENCE_SECS = 30.0
 _LAST_ANSWER_SECS = 2.0
 # Between the end of an orphan's patience and that of its process.
 _MARGIN_SECS = 2.0
+# Longer than an actor takes to start where there is room for it.
+_PENDING_SECS = 30.0
+
+# `ray job stop` leaves the command 3 s. At the end of an actor Ray kills what it started, also a process that is still
+# to write a checkpoint; a role's process that is not ends with its actor by itself (roles/orders.py).
+# https://github.com/ray-project/ray/blob/master/src/ray/common/ray_config_def.h
+_IN_A_JOB = {"RAY_kill_child_processes_on_worker_exit": "false"}
 
 
 class RoleHandle:
@@ -46,6 +54,7 @@ class RoleHandle:
                 num_cpus=task.cpus,
                 num_gpus=task.gpus,
                 max_restarts=0,
+                runtime_env={"env_vars": _IN_A_JOB} if in_ray_job() else {},
                 scheduling_strategy=PlacementGroupSchedulingStrategy(
                     placement_group, placement_group_bundle_index=bundle
                 ),
@@ -54,7 +63,9 @@ class RoleHandle:
         )
         self.status = RoleStatus(task.name)
         self._call: Any = None
+        self._asked_at: float | None = None
         self._answered_at: float | None = None
+        self._node: str | None = None
         self._unsaid: tuple[str, ...] = ()
 
     @property
@@ -66,6 +77,7 @@ class RoleHandle:
         """The call for a status that is under way; a new one if there is none. None if the actor is lost."""
         if self._call is None and not self.is_lost:
             self._call = self.actor.poll.remote()
+            self._asked_at = self._asked_at or time.time()
         return self._call
 
     def take_answer(self) -> RoleStatus:
@@ -76,10 +88,11 @@ class RoleHandle:
         try:
             status = ray.get(self._call, timeout=0)
             self.status = dataclasses.replace(status, lines=self._unsaid + status.lines)
+            if self._answered_at is None:
+                self._node = node_at(status.host)
             self._call, self._answered_at, self._unsaid = None, time.time(), ()
         except ray.exceptions.GetTimeoutError:
-            if self._answered_at is not None and time.time() - self._answered_at > _SILENCE_SECS:
-                self.lose(f"its actor has not answered for {_SILENCE_SECS:g} s")
+            self._judge_silence(time.time())
         except ray.exceptions.ActorUnavailableError:
             self._call = None  # out of reach for the moment; Ray says when it is gone
         except ray.exceptions.RayActorError as error:
@@ -87,6 +100,14 @@ class RoleHandle:
         except ray.exceptions.RayError as error:
             self.lose(_last_line(error))
         return self.status
+
+    def _judge_silence(self, now: float) -> None:
+        if self._answered_at is not None:
+            if now - self._answered_at > _SILENCE_SECS:
+                self.lose(f"its actor has not answered for {_SILENCE_SECS:g} s")
+        elif self._asked_at is not None and now - self._asked_at > _PENDING_SECS:
+            # Ray starts it as soon as its bundle is on a node again; there is nothing to mend.
+            self.status = dataclasses.replace(self.status, awaits_node=True)
 
     def forget_process(self) -> None:
         """Before a new process is asked for: what is known of the old one must not be taken for the new one's."""
@@ -100,10 +121,12 @@ class RoleHandle:
     def lose(self, cause: str, *, preempted: bool = False) -> None:
         """Ends the actor, and takes it and its process for lost."""
         self.kill()
-        gone_at = time.time()
-        if not is_host_reachable(self.status.host):
-            gone_at = (self._answered_at or gone_at) + self._orphan_timeout + _MARGIN_SECS
-            cause = f"its node is gone: {cause}"
+        if self._node is not None and is_reachable(self._node):
+            gone_at = time.time()
+        else:
+            # Up to this moment it may have heard from the command: the heartbeat beats for all that are not lost.
+            gone_at = time.time() + self._orphan_timeout + _MARGIN_SECS
+            cause = f"{'it had not answered yet' if self._node is None else 'its node is gone'}: {cause}"
         self._call = None
         self.status = dataclasses.replace(
             self.status, phase=RolePhase.LOST, exit_code=None, failure=None, loss=ActorLoss(cause, preempted, gone_at)

@@ -34,7 +34,15 @@ def _of_role(old: RoleStatus | None, new: RoleStatus) -> list[tuple[EventKind, s
         events.append((EventKind.FIRST_STEP, f"step {new.global_step}"))
     if new.training_finished and not (same and old is not None and old.training_finished):
         events.append((EventKind.TRAINING_FINISHED, ""))
+    if new.awaits_node and not (old is not None and old.awaits_node):
+        events.append((EventKind.WAITING_FOR_NODES, "its actor has not begun: there is no room for it now"))
     if new.phase.is_terminal and not (same and old is not None and old.phase.is_terminal):
-        done = new.phase is RolePhase.DONE
-        events.append((EventKind.PROCESS_ENDED, "" if done else verdict.how_it_ended(new)))
+        events.append((EventKind.PROCESS_ENDED, "" if new.phase is RolePhase.DONE else _how_it_ended(new)))
     return events
+
+
+def _how_it_ended(status: RoleStatus) -> str:
+    # Of a process that was healthy the signal alone would tell a story of its own: that memory ran out.
+    if status.ended_by_command and status.loss is None and status.failure is None:
+        return f"the command ended its process {status.pid}, which begins anew with the others"
+    return verdict.how_it_ended(status)

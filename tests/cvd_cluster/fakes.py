@@ -78,6 +78,10 @@ class FakeGroup:
         self.done: list[str] = []
         self.tasks, self.placement_group, self.whole = tuple(tasks), object(), True
         self._pid = 4711
+        self.start_secs = 0.0
+        """How long its processes take to be there."""
+        self.begun: list[float] = []
+        """When each generation began."""
 
     def poll(self) -> GroupSnapshot:
         self._polls_left -= 1
@@ -109,14 +113,19 @@ class FakeGroup:
         placement_group: object,
         *,
         moved: bool = False,
+        pause: Callable[[], object],
     ) -> None:
         assert tuple(tasks) == self.tasks and placement_group is self.placement_group
         assert plan.num_workers == sum(task.trains for task in tasks) and moved == (self.done[-1:] == ["shrunk"])
         self.done.append(f"generation {number}")
+        self.begun.append(self.time)
         if number > 1:
             for task in tasks:
                 if task.role != "evaluator" or self._statuses[task].loss:
                     self._renew(task)
+        until = self.time + self.start_secs
+        while self.time < until:
+            pause()
 
     def restart(self, task: Task, plan: TrainingPlan, number: int) -> None:
         assert self._statuses[task].loss is None, "its actor is gone"
@@ -136,7 +145,13 @@ class FakeGroup:
         return [one.loss for one in self._statuses.values() if one.loss is not None]
 
     def end_processes(self) -> None:
+        """As the kernel tells it of processes that SIGKILL ends."""
         self.done.append("end")
+        for task, old in self._statuses.items():
+            if task.role != "evaluator" and not old.phase.is_terminal:
+                self._statuses[task] = dataclasses.replace(
+                    old, phase=RolePhase.LOST, exit_code=-9, ended_by_command=True
+                )
 
     def request_stop(self) -> None:
         self.done.append("stop")
@@ -239,4 +254,7 @@ class FakeClock:
     now: float = 1000.0
 
     def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
         return self.now

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from cvd_cluster.roles import role_actor, role_process
+from cvd_cluster.roles import role_actor, role_process, stack_dump
 from cvd_cluster.roles.role_actor import RoleActor
 from cvd_cluster.roles.role_process import RoleProcess
 from cvd_cluster.roles.role_status import RolePhase, RoleStatus
@@ -25,6 +25,7 @@ from estimators.experiment_options import ExperimentOptions
 from estimators.training_plan import TrainingPlan
 from tests.cvd_cluster.fakes import ScriptedRole
 from tests.cvd_cluster.test_ports import bind_error
+from tests.cvd_cluster.tracing import may_trace
 
 CHIEF = Task("chief", 0, 1.0, 0)
 PATIENCE = 30.0
@@ -264,6 +265,26 @@ def test_a_role_that_nobody_asks_for_ends_its_process_even_if_that_is_stopped(
     assert left.wait(PATIENCE) and not psutil.pid_exists(pid)
 
 
+def test_a_look_at_the_stacks_is_no_silence_of_the_command(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = threading.Event()
+    monkeypatch.setattr(role_actor, "_leave", left.set)
+    monkeypatch.setattr(role_actor, "dump_stacks", lambda pid, log: time.sleep(1.2))
+    actor = start("report('line', text='there'); time.sleep(60)", orphan_timeout_secs=2.0)
+    until(actor, lambda status: bool(status.lines))
+    time.sleep(1.2)
+    actor.dump_stacks()  # what the command says meanwhile is heard only afterwards
+    assert not left.is_set()
+
+
+def test_of_a_process_that_is_ended_by_order_that_is_known(start: Start) -> None:
+    by_order, by_itself = start("time.sleep(60)"), start("os.kill(os.getpid(), 9)")
+    until(by_itself, ended)
+    for actor in (by_order, by_itself):
+        actor.end_process()
+    assert by_order.poll().exit_code == by_itself.poll().exit_code == -signal.SIGKILL
+    assert by_order.poll().ended_by_command and not by_itself.poll().ended_by_command
+
+
 def test_an_order_to_stop_reaches_the_process(start: Start) -> None:
     actor = start("told(); told(); report('line', text=json.dumps(told())); time.sleep(60)")
     actor.start(TF_CONFIG)
@@ -271,11 +292,30 @@ def test_an_order_to_stop_reaches_the_process(start: Start) -> None:
     assert lines(until(actor, lambda status: bool(status.lines))) == ['{"stop": true}']
 
 
-def test_stacks_of_a_process_are_in_its_log_or_it_is_told_why_not(start: Start, tmp_path: Path) -> None:
+@pytest.mark.skipif(not may_trace(), reason="no right to trace processes here: CAP_SYS_PTRACE, or ptrace_scope 0")
+def test_stacks_of_a_process_are_in_its_log(start: Start, tmp_path: Path) -> None:
     actor = start("def in_a_long_sleep(): time.sleep(60)\nreport('line', text='there'); in_a_long_sleep()")
     until(actor, lambda status: bool(status.lines))
     told = actor.dump_stacks()
-    if told.startswith("no stacks"):
-        assert "trace" in told or "did not end" in told, told
-    else:
-        assert "in_a_long_sleep" in log_of(tmp_path) and "chief-0.log" in told
+    assert told.startswith("its stacks are in ") and told.endswith("chief-0.log")
+    assert "in_a_long_sleep" in log_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("py_spy", "words"),
+    [
+        ("echo 'Error: Permission denied (os error 13)' >&2; exit 1", "no stacks: py-spy: Error: Permission denied"),
+        ("echo 'Error: the process is gone' >&2; exit 1", "no stacks: py-spy: Error: the process is gone"),
+        ("sleep 60", "no stacks: py-spy did not end within 0.2 s"),
+    ],
+)
+def test_why_there_are_no_stacks_is_told(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, py_spy: str, words: str
+) -> None:
+    program = tmp_path / "py-spy"
+    program.write_text(f"#!/bin/sh\n{py_spy.replace('sleep', 'exec sleep')}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(stack_dump, "_TIMEOUT_SECS", 0.2 if "sleep" in py_spy else 30.0)
+    monkeypatch.setattr("shutil.which", lambda name, path: str(program))
+    told = start("time.sleep(60)").dump_stacks()
+    assert told.startswith(words) and ("CAP_SYS_PTRACE" in told) == ("Permission" in told)

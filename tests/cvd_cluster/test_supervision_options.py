@@ -37,7 +37,7 @@ def test_what_a_strategy_has_no_use_for_is_refused_with_its_flag(
         {"max_process_restarts": -1},
         {"max_generations": -1},
         {"min_workers": 0},
-        {"orphan_timeout_secs": 0.5},
+        {"orphan_timeout_secs": 5.0},
         {"hang_timeout_secs": 0.0},
         {"final_evaluation_timeout_secs": 0.0},
     ],

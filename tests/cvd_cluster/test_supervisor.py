@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cvd_cluster.errors import RoleError, RoleLostError
-from cvd_cluster.roles.role_status import ActorLoss, RolePhase
+from cvd_cluster.roles.role_status import ActorLoss, RolePhase, RoleStatus
 from cvd_cluster.supervision import supervisor
 from cvd_cluster.supervision.supervisor import Supervisor
 from cvd_cluster.supervision_options import SupervisionOptions
@@ -75,6 +75,15 @@ class Run:
         rows = [json.loads(line) for line in (Path(self.train_dir) / "events.jsonl").read_text().splitlines()]
         named = [(row["event"], f"{row['role']}-{row['index']}" if row["role"] else None) for row in rows]
         return [row for row in named if row[0] in kinds]
+
+    def causes(self, kind: str) -> list[tuple[str | None, str]]:
+        """(name of the role or None, cause) of the events of a kind."""
+        rows = [json.loads(line) for line in (Path(self.train_dir) / "events.jsonl").read_text().splitlines()]
+        return [
+            (f"{row['role']}-{row['index']}" if row["role"] else None, row["cause"])
+            for row in rows
+            if row["event"] == kind
+        ]
 
     def __call__(self) -> Run:
         self._supervisor.run()
@@ -193,17 +202,45 @@ def test_a_killed_process_makes_a_new_generation_under_multi_worker_mirrored(tmp
 
 def test_a_new_generation_waits_until_the_lost_process_is_certainly_gone(tmp_path: Path) -> None:
     gone = status(WORKER, LOST, exit_code=None, loss=ActorLoss("the node is gone", False, gone_at=1012.0))
-    run = Run(tmp_path, [{WORKER: gone}, *([{}] * 40), ALL_DONE], [CHIEF, WORKER, PS])
-    begun: list[float] = []
-    begin = run.group.begin_generation
+    run = Run(tmp_path, [{WORKER: gone}, *([{}] * 40), ALL_DONE], [CHIEF, WORKER, PS])()
+    assert len(run.group.begun) == 2 and run.group.begun[1] >= 1012.0
 
-    def begin_and_note(*args: Any, **kwargs: Any) -> None:
-        begun.append(run.group.time)
-        begin(*args, **kwargs)
 
-    run.group.begin_generation = begin_and_note  # type: ignore[method-assign]
+def test_of_healthy_processes_that_end_with_a_lost_node_it_is_told_that_the_command_ended_them(tmp_path: Path) -> None:
+    trained = {CHIEF: status(CHIEF), PS: status(PS)}
+    gone = status(WORKER, LOST, exit_code=None, loss=ActorLoss("the node is gone", False, gone_at=1005.0))
+    run = Run(tmp_path, [trained, {WORKER: gone}, *([{}] * 20), ALL_DONE], [CHIEF, WORKER, PS])()
+    causes = {name: cause for name, cause in run.causes("process_ended") if cause}
+    assert "the node is gone" in causes.pop("worker-0")
+    assert set(causes) == {"chief-0", "ps-0"}
+    assert all("the command ended" in cause and "memory" not in cause for cause in causes.values())
+
+
+def test_who_is_lost_while_room_is_looked_for_must_be_gone_too(tmp_path: Path) -> None:
+    def gone(task: Task, gone_at: float) -> RoleStatus:
+        return status(task, LOST, exit_code=None, loss=ActorLoss("the node is gone", False, gone_at=gone_at))
+
+    def another_comes_and_one_more_goes() -> dict[Task, Any]:
+        run.group.whole = True
+        return {PS: gone(PS, 1012.0)}
+
+    script = [{WORKER: gone(WORKER, 1001.0)}, another_comes_and_one_more_goes, *([{}] * 20), ALL_DONE]
+    run = Run(tmp_path, script, [CHIEF, WORKER, PS])
+    run.group.whole = False
     run()
-    assert len(begun) == 2 and begun[1] >= 1012.0
+    assert len(run.group.begun) == 2 and run.group.begun[1] >= 1012.0
+
+
+def test_a_signal_is_obeyed_while_processes_take_long_to_start(tmp_path: Path) -> None:
+    def terminate() -> dict[Task, Any]:
+        run.signals.received = "SIGTERM"
+        return {}
+
+    run = Run(tmp_path, [terminate])
+    run.group.start_secs = 120.0
+    with pytest.raises(StoppedError):
+        run()
+    assert run.group.time - 1000 < 20 and run.events("stop_requested")
 
 
 def test_with_no_room_for_a_lost_worker_the_run_goes_on_with_less(tmp_path: Path) -> None:

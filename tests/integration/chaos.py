@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from estimators.checkpoints import evaluated_steps, latest_checkpoint
-from tests.integration.commands import Finished, running_command
+from tests.integration.commands import Finished, roles_left_behind, roles_with, running_command
 from tests.integration.ray_nodes import RayNodes
 from tests.integration.shards import good_records, write_shard
 
@@ -189,7 +189,7 @@ def run_cell(cell: Cell, folder: Path, *flags: str, nodes: RayNodes | None = Non
         with _ended_after(process, _PATIENCE):
             _wait_until(lambda: process.poll() is not None or _is_in_full_swing(outcome))
             if process.poll() is None:
-                _strike(outcome, errors, nodes)
+                _strike(outcome, errors, nodes, mark=nodes.mark if nodes else mark)
                 if nodes and replaced:
                     nodes.add(2)  # what an autoscaler does, or the person whose machine it is
                 # The rest of the run shows no more than that it comes to its end.
@@ -198,7 +198,8 @@ def run_cell(cell: Cell, folder: Path, *flags: str, nodes: RayNodes | None = Non
             outcome.code = process.wait()
         reader.join(10)
         # A role whose node is out of reach ends itself after --orphan_timeout_secs.
-        outcome.left_behind = Finished(0, "", mark).left_behind(patience=30.0 if nodes else 10.0)
+        roles = roles_left_behind(nodes.mark, patience=30.0) if nodes else []
+        outcome.left_behind = Finished(0, "", mark).left_behind() + roles
     return outcome
 
 
@@ -232,8 +233,9 @@ def _is_in_full_swing(outcome: Outcome) -> bool:
     return bool(steps) and steps[-1][1] >= _STRUCK_AT and {"chief", "worker"} <= begun
 
 
-def _strike(outcome: Outcome, errors: Path, nodes: RayNodes | None) -> None:
+def _strike(outcome: Outcome, errors: Path, nodes: RayNodes | None, *, mark: str) -> None:
     victim = outcome.of_victim("process_started")[-1]
+    assert victim["pid"] in roles_with(mark), "if no role is seen now, it says nothing that none is seen in the end"
     outcome.pid, outcome.struck_at = victim["pid"], time.time()
     match outcome.cell.blow:
         case "SIGKILL":

@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import Iterator
 
 from estimators.checkpoints import failed_steps
+from tests.cvd_cluster.tracing import may_trace
 from tests.integration.chaos import NUM_WORKERS, STRATEGIES, Cell, Outcome
-from tests.integration.commands import command_environment, end_processes_with
+from tests.integration.commands import end_processes_with
 from tests.integration.ray_nodes import RayNodes, ray_nodes
 
 ROLES = ("chief-0", "worker-0", "ps-0", "evaluator-0")
@@ -52,7 +53,7 @@ def nodes_for(cell: Cell) -> Iterator[RayNodes | None]:
         return
     mark = f"nodes of {cell}"
     try:
-        with ray_nodes(command_environment(mark)) as cluster:
+        with ray_nodes(mark) as cluster:
             cluster.add(2)
             cluster.add(2)
             yield cluster
@@ -88,6 +89,8 @@ def check(outcome: Outcome) -> None:
 def check_events(outcome: Outcome, what: str) -> None:
     ends = [row["cause"] for row in outcome.of_victim("process_ended", "hang", "process_restarted")]
     assert any(_CAUSES[outcome.cell.blow] in cause for cause in ends), ends
+    blamed = [row for row in outcome.events("process_ended") if "SIGKILL" in row["cause"] and row["pid"] != outcome.pid]
+    assert not blamed, "nobody but the victim was killed"
     assert len({row["pid"] for row in outcome.of_victim("process_started")}) == 2
     generations = [row["generation"] for row in outcome.events("generation_started")]
     if what == "new generation":
@@ -95,5 +98,18 @@ def check_events(outcome: Outcome, what: str) -> None:
     elif not outcome.cell.takes_node:
         assert generations == [1] and len(outcome.events("process_restarted")) == 1
     if outcome.cell.blow == "SIGSTOP":
-        assert len(outcome.events("stacks")) >= 2 or outcome.cell.role == "evaluator-0"
+        check_stacks(outcome)
     assert outcome.events("run_ended")[-1]["cause"] == "SUCCEEDED"
+
+
+def check_stacks(outcome: Outcome) -> None:
+    """Those of the role that stood still are in its log; an evaluator's end is no reason to look."""
+    if outcome.cell.role == "evaluator-0":
+        assert not outcome.events("stacks")
+        return
+    told = [row["cause"] for row in outcome.events("stacks")]
+    assert len(told) >= NUM_WORKERS and all("stacks" in cause for cause in told), told
+    if may_trace():
+        assert next(row["cause"] for row in outcome.of_victim("stacks")).startswith("its stacks are in "), told
+        log = (outcome.train_dir / "logs" / f"{outcome.cell.role}.log").read_text()
+        assert f"the stacks of process {outcome.pid}\n" in log

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import psutil
 
-_MARK = "CVD_TEST_COMMAND"
+# The variable that all descendants of a command inherit.
+MARK = "CVD_TEST_COMMAND"
+_ROLES = ("cvd_cluster.roles.role_main", "ray::RoleActor")
 _ROOT = Path(__file__).parents[2]
 
 
@@ -32,10 +34,7 @@ class Finished:
 
     def left_behind(self, patience: float = 10.0) -> list[str]:
         """Command lines of processes that it started and that live on, after a moment of patience."""
-        until = time.monotonic() + patience
-        while (found := _processes_with(self.mark)) and time.monotonic() < until:
-            time.sleep(0.2)
-        return found
+        return _lived_on(self.mark, patience)
 
 
 def run_command(
@@ -94,15 +93,35 @@ def running_command(
 def command_environment(mark: str, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """This environment with a mark that all descendants inherit, and without a Ray to join."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "TF_CONFIG"))}
-    return {**kept, "PYTHONPATH": str(_ROOT), _MARK: mark, **(extra or {})}
+    return {**kept, "PYTHONPATH": str(_ROOT), MARK: mark, **(extra or {})}
 
 
-def _processes_with(mark: str) -> list[str]:
-    found = []
+def roles_with(mark: str) -> set[int]:
+    """The process ids of roles and their actors that carry a mark; in a cluster that was there that is its raylets'."""
+    return set(_command_lines(mark, *_ROLES))
+
+
+def roles_left_behind(mark: str, patience: float = 10.0) -> list[str]:
+    """Command lines of those that live on, after a moment of patience."""
+    return _lived_on(mark, patience, *_ROLES)
+
+
+def _lived_on(mark: str, patience: float, *words: str) -> list[str]:
+    until = time.monotonic() + patience
+    while (found := _command_lines(mark, *words)) and time.monotonic() < until:
+        time.sleep(0.2)
+    return list(found.values())
+
+
+def _command_lines(mark: str, *words: str) -> dict[int, str]:
+    """Process id -> command line with one of the words, if there are any."""
+    lines = {}
     for process in _marked(mark):
         with contextlib.suppress(psutil.Error):  # it may have ended since
-            found.append(" ".join(process.cmdline())[:200])
-    return found
+            line = " ".join(process.cmdline())
+            if not words or any(word in line for word in words):
+                lines[process.pid] = line[:200]
+    return lines
 
 
 def end_processes_with(mark: str) -> None:
@@ -116,6 +135,6 @@ def _marked(mark: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.status() != psutil.STATUS_ZOMBIE and process.environ().get(_MARK) == mark:
+            if process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == mark:
                 found.append(process)
     return found

@@ -14,11 +14,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from tests.integration.commands import command_environment
 
 _ROOT = Path(__file__).parents[2]
 
@@ -28,10 +30,11 @@ class RayNodes:
 
     Attributes:
       environment: of a command that is to join it.
+      mark: that all processes of the cluster carry.
     """
 
-    def __init__(self, process: subprocess.Popen[str], environment: dict[str, str]) -> None:
-        self._process = process
+    def __init__(self, process: subprocess.Popen[str], environment: dict[str, str], mark: str) -> None:
+        self._process, self.mark = process, mark
         self._raylets: dict[str, int] = {}
         head = self._read()
         self.environment = {**environment, "RAY_ADDRESS": str(head["address"])}
@@ -66,16 +69,16 @@ class RayNodes:
 
 
 @contextlib.contextmanager
-def ray_nodes(environment: Mapping[str, str]) -> Iterator[RayNodes]:
+def ray_nodes(mark: str) -> Iterator[RayNodes]:
     """A cluster with a head that has no CPUs.
 
     Args:
-      environment: of all its processes.
+      mark: for all its processes, and for what they start.
     """
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.integration.ray_nodes"],
-        env={**environment, **token},
+        env=command_environment(mark, token),
         cwd=_ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -83,7 +86,7 @@ def ray_nodes(environment: Mapping[str, str]) -> Iterator[RayNodes]:
         start_new_session=True,
     )
     try:
-        yield RayNodes(process, token)
+        yield RayNodes(process, token, mark)
     finally:
         family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
         assert process.stdin is not None
