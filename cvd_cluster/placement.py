@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 
+from cvd_cluster.ray_session import control_service_answers
 from cvd_cluster.topology import Task
 from estimators.errors import InfeasibleError
 
@@ -167,5 +168,6 @@ def placed(tasks: Sequence[Task], *, timeout_secs: float, announce: Callable[[st
                 said_busy = True
         yield group
     finally:
-        if ray.is_initialized():
+        # Without its control service Ray would wait for it until it ends this process.
+        if ray.is_initialized() and control_service_answers():
             remove_placement_group(group)

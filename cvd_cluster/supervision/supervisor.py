@@ -67,7 +67,8 @@ class Supervisor:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._group, self._options, self._supervision = group, options, supervision
+        self._group, self._room = group, room
+        self._options, self._supervision = options, supervision
         self._clock = clock
         self._started, self._signals, self._sleep = started, signals, sleep
         self._logs = os.path.join(options.train_dir, "logs")
@@ -129,7 +130,12 @@ class Supervisor:
             self._sleep(_POLL_SECS)
 
     def _look(self) -> GroupSnapshot:
-        """A snapshot; and looks after the evaluator."""
+        """A snapshot; and looks after the evaluator.
+
+        Raises:
+          InfrastructureError: Ray is gone.
+        """
+        self._room.check_served()
         snapshot = self._watch.look()
         if self._evaluator.begin_when_due(snapshot, training_is_over=verdict.training_is_over(snapshot)):
             for evaluator in snapshot.of_role("evaluator"):

@@ -151,6 +151,17 @@ def test_a_run_whose_last_step_is_not_in_its_folder_does_not_end_well(tmp_path: 
     assert caught.value.found == (f"the newest checkpoint is of step {saved}" if saved else "no checkpoint yet")
 
 
+def test_a_run_whose_ray_is_gone_ends(tmp_path: Path) -> None:
+    def lose() -> dict[Task, Any]:
+        run.group.served = False
+        return {}
+
+    run = Run(tmp_path, [{}, lose])
+    with pytest.raises(InfrastructureError, match="Ray is gone"):
+        run()
+    assert run.events("run_ended")
+
+
 def test_lines_of_others_than_the_chief_bear_their_name_and_all_are_printed_once(tmp_path: Path) -> None:
     script = [
         {CHIEF: status(CHIEF, lines=("a", "b")), WORKER: status(WORKER, lines=("c",))},
