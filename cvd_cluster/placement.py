@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 
 from cvd_cluster.autoscaler import Autoscaler
+from cvd_cluster.ray_session import control_service_answers
 from cvd_cluster.topology import Demand, bundles_for
 from estimators.errors import InfeasibleError
 
@@ -150,5 +151,6 @@ def placed(
                 said_busy = True
         yield group
     finally:
-        if ray.is_initialized():
+        # Without its control service Ray would wait for it until it ends this process.
+        if ray.is_initialized() and control_service_answers():
             remove_placement_group(group)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from estimators.errors import UserError
 
 # Set by Ray's job manager for the command of a job, and by nobody else.
 _JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+_CONNECT_SECS = 2.0
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,19 @@ def ray_session(*, cpus_needed: float, gpus_needed: float = 0, announce: Callabl
     else:
         with embedded_ray.started(cpus_needed=cpus_needed, with_gpus=gpus_needed > 0, announce=announce):
             yield RaySession(started_here=True, address=_gcs_address())
+
+
+def control_service_answers() -> bool:
+    """Whether the control service (GCS) of this process's Ray can be connected to.
+
+    No call of Ray's tells: each waits for it, and after a minute Ray ends the process.
+    """
+    host, _, port = _gcs_address().rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECS).close()
+    except OSError:
+        return False
+    return True
 
 
 def _is_connected() -> bool:

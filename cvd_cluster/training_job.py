@@ -13,7 +13,7 @@ from cvd_cluster.ray_session import in_ray_job
 from cvd_cluster.supervision_options import SupervisionOptions
 from estimators import train_dir, train_dir_lock
 from estimators.checkpoints import awaits_evaluation, prune
-from estimators.errors import StoppedError
+from estimators.errors import InfrastructureError, StoppedError
 from estimators.experiment_options import ExperimentOptions
 from estimators.run_state import RunState, write_run_state
 from estimators.stop_signals import stop_signals
@@ -56,6 +56,8 @@ def _run(
     announce: Callable[[str], None],
 ) -> None:
     # Imported late: these import Ray, which ray_session does only once it has set what Ray reads at its import.
+    from ray.exceptions import RayError
+
     from cvd_cluster.supervision.role_group import RoleGroup
     from cvd_cluster.supervision.room import Room
     from cvd_cluster.supervision.supervisor import Supervisor
@@ -85,6 +87,8 @@ def _run(
                     signals=signals,
                     announce=announce,
                 ).run()
+            except RayError as error:
+                raise _ray_failed(error) from error
             finally:
                 roles.stop()
                 room.close()
@@ -94,8 +98,16 @@ def _run(
             keep_unevaluated=awaits_evaluation(options.train_dir, evaluator_planned=plan.eval_data is not None),
         )
         end = RunState.SUCCEEDED
-    except StoppedError:
+    except (StoppedError, KeyboardInterrupt):  # the latter is a second Ctrl-C
         end = RunState.STOPPED
         raise
     finally:
         write_run_state(options.train_dir, end, plan.max_steps)
+
+
+def _ray_failed(error: Exception) -> InfrastructureError:
+    return InfrastructureError(
+        "Ray failed, so the run ends here",
+        found=f"{type(error).__name__}: {' '.join(str(error).split())[:500]}",
+        change="see the logs of Ray on its head node; the same command without --start_new_model continues",
+    )

@@ -5,6 +5,7 @@ Two keep it: this process (local_evaluator.py), and several processes on Ray (cv
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -75,7 +76,8 @@ class _Beat:
             self._alive()
             self._alive_at = time.monotonic()
         if time.monotonic() - self._marked_at >= _MARK_SECS:
-            checkpoints.mark_watched(self._train_dir)
+            with contextlib.suppress(OSError):  # the next one may be written; the chief waits for many
+                checkpoints.mark_watched(self._train_dir)
             self._marked_at = time.monotonic()
 
 

@@ -78,7 +78,10 @@ def metrics_path(train_dir: str) -> str:
 
 def read_metrics(train_dir: str) -> list[dict[str, Any]]:
     """One dictionary for each evaluated checkpoint, in the order of evaluation; [] if there is none."""
-    path = metrics_path(train_dir)
+    return _rows(metrics_path(train_dir))
+
+
+def _rows(path: str) -> list[dict[str, Any]]:
     if not storage.exists(path):
         return []
     rows = []
@@ -98,12 +101,14 @@ def failed_path(train_dir: str) -> str:
     return os.path.join(train_dir, "eval", "failed.jsonl")
 
 
+def read_failed(train_dir: str) -> list[dict[str, Any]]:
+    """One dictionary for each checkpoint that could not be evaluated; [] if there is none."""
+    return _rows(failed_path(train_dir))
+
+
 def failed_steps(train_dir: str) -> set[int]:
     """Steps whose checkpoint could not be evaluated by the evaluator of this run."""
-    path = failed_path(train_dir)
-    if not storage.exists(path):
-        return set()
-    return {int(json.loads(line)["global_step"]) for line in storage.read_text(path).splitlines()}
+    return {int(row["global_step"]) for row in read_failed(train_dir)}
 
 
 def _watched_path(train_dir: str) -> str:

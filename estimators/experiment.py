@@ -46,7 +46,7 @@ class Experiment:
       worker_index: 0 is the chief; the number among all training replicas.
       scratch_dir: a folder of this task alone, deleted by whoever made it.
       reporter: where lines and progress go.
-      generation: a later one that begins in train_dir keeps this one from writing; see generation.py.
+      generation: that has begun in train_dir; a later one keeps this one from writing. See generation.py.
       requests: may ask for a checkpoint, or for the end of training, from any thread.
     """
 
@@ -76,6 +76,7 @@ class Experiment:
             self._train()
 
     def _train(self) -> None:
+        check_generation(self.options.train_dir, self.generation)
         shorten_readiness_poll()
         latest = latest_checkpoint(self.options.train_dir)
         if latest is not None and latest.step >= self.plan.max_steps and self.role != "ps":

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from estimators import storage
 from estimators.checkpoint_evaluator import CheckpointEvaluator
 from estimators.checkpoint_soundness import flaw_of
-from estimators.checkpoints import Checkpoint, failed_path, list_checkpoints
+from estimators.checkpoints import Checkpoint, failed_path, list_checkpoints, read_failed
 from estimators.errors import HarnessError, UserError
 from estimators.metrics import EvaluationResult
 
@@ -87,10 +87,10 @@ def check_none_failed(train_dir: str) -> None:
     Raises:
       UserError: a checkpoint could not be evaluated; with its step, and the traceback of the first.
     """
-    path = failed_path(train_dir)
-    if not storage.exists(path):
+    failed = [FailedEvaluation(**row) for row in read_failed(train_dir)]
+    if not failed:
         return
-    failed = [FailedEvaluation(**json.loads(line)) for line in storage.read_text(path).splitlines()]
+    path = failed_path(train_dir)
     steps = ", ".join(str(one.global_step) for one in failed)
     raise UserError(
         f"{len(failed)} checkpoint(s) could not be evaluated: of step {steps}",

@@ -3,18 +3,26 @@
 A run whose roles are all started anew is a new generation, and so is each new command on the same train_dir. A chief
 that was given up may live on where nobody reaches it, on a node that lost its network. It asks here before each
 checkpoint, and ends when a later generation has begun.
+
+The same number tells a process that it sees the folder of the run, not an empty one in the place of a mount that is
+missing on its node or was lost: there it would train from step 0 and save where nobody looks. So each process that
+trains asks before it begins, too.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 
 from estimators import storage
 from estimators.errors import InfrastructureError
 
 GENERATION_FILE = "generation.json"
+# A node may see a folder as it was for a moment (NFS), or be ready before its mounts are.
+_STALE_SECS = 5.0
+_LOOK_AGAIN_SECS = 0.5
 
 
 class FencedError(InfrastructureError):
@@ -31,29 +39,42 @@ def begin_generation(train_dir: str) -> int:
 
 def current_generation(train_dir: str) -> int:
     """The number of the latest generation; 0 if none has begun, or if the file says nothing."""
-    path = os.path.join(train_dir, GENERATION_FILE)
-    if not storage.exists(path):
-        return 0
     try:
-        return int(json.loads(storage.read_text(path))["generation"])
-    except (ValueError, TypeError, KeyError):
+        # Opened without a look before: an NFS client asks its server at an open, and may trust its memory at a look.
+        return int(json.loads(storage.read_text(os.path.join(train_dir, GENERATION_FILE)))["generation"])
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
         return 0
 
 
 def check_generation(train_dir: str, own: int) -> None:
-    """To be called before anything is written that another generation writes too.
+    """To be called before training begins, and before anything is written that another generation writes too.
 
     Args:
       train_dir: the folder.
-      own: the generation of this process.
+      own: the generation of this process, which has begun there.
 
     Raises:
-      FencedError: a later one has begun.
+      FencedError: a later one has begun; at once.
+      InfrastructureError: the folder here does not know of this one, and does not learn of it within some seconds.
     """
-    current = current_generation(train_dir)
+    until = time.monotonic() + _STALE_SECS
+    while (current := current_generation(train_dir)) < own and time.monotonic() < until:
+        time.sleep(_LOOK_AGAIN_SECS)
     if current > own:
         raise FencedError(
             "A later generation of this run has taken over, so this process ends without writing",
             asked=f"a checkpoint in {train_dir} by generation {own}",
             found=f"generation {current} in {GENERATION_FILE}",
+        )
+    if current < own:
+        gone = not storage.exists(train_dir)
+        seen = f"generation {current} in {GENERATION_FILE}" if current else f"no {GENERATION_FILE}"
+        raise InfrastructureError(
+            "--train_dir is gone, so the run ends here"
+            if gone
+            else "--train_dir is not the folder of this run any more, so the run ends here",
+            asked=f"--train_dir={train_dir}, in which generation {own} has begun",
+            found=f"{'no such folder' if gone else seen} on {socket.gethostname()}",
+            change="bring the folder back (a mount that was lost, or is missing on that node?); then the same command, "
+            "without --start_new_model, goes on from the newest checkpoint",
         )

@@ -98,7 +98,7 @@ def _run(options: ExperimentOptions, plan: TrainingPlan, train: Callable[[str, S
             if evaluator is not None:
                 write_run_state(options.train_dir, RunState.EVALUATING, plan.max_steps)
                 _finish_evaluation(evaluator, options)
-    except StoppedError:
+    except (StoppedError, KeyboardInterrupt):  # the latter is a second Ctrl-C
         write_run_state(options.train_dir, RunState.STOPPED, plan.max_steps)
         raise
     except BaseException:
@@ -131,6 +131,23 @@ def _finish_evaluation(evaluator: ChildProcess, options: ExperimentOptions) -> N
     check_last_evaluated(options, f"the evaluator's process ended with exit code {code}; its error stands above")
     check_none_failed(options.train_dir)
     prune(options.train_dir, keep=options.keep_checkpoint_max, keep_unevaluated=True)
+
+
+def check_last_step_saved(options: ExperimentOptions, max_steps: int) -> None:
+    """Makes sure that a run does not end well while its last step is not where it is looked for.
+
+    Raises:
+      InfrastructureError: train_dir, as it is seen here, has no checkpoint of it.
+    """
+    latest = latest_checkpoint(options.train_dir)
+    if latest is None or latest.step < max_steps:
+        raise InfrastructureError(
+            "Training ended, but its last step is not in --train_dir",
+            asked=f"--train_dir={options.train_dir}, up to step {max_steps}",
+            found=newest_checkpoint(options),
+            change="a mount that was lost, or that is another one on the chief's node? Then the same command, without "
+            "--start_new_model, goes on from the newest checkpoint",
+        )
 
 
 def check_last_evaluated(options: ExperimentOptions, found: str) -> None:

@@ -27,7 +27,8 @@ class RunState(enum.Enum):
     """Terminal: training ended before its last step; checkpoints stay and the same command resumes."""
 
     STOPPED = "STOPPED"
-    """Terminal: a signal asked for the end; the checkpoint of that moment is saved and the same command resumes."""
+    """Terminal: a signal asked for the end; the checkpoint of that moment is saved, unless a second signal came or the
+    message says otherwise, and the same command resumes."""
 
     @property
     def is_terminal(self) -> bool:

@@ -49,12 +49,17 @@ class StopSignals:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[StopSignals]:
-    """Within the block the first SIGTERM or Ctrl-C is a request; a second one does what it did outside of it."""
+    """Within the block the first SIGTERM or Ctrl-C is a request; a second one does what it did outside of it.
+
+    One that was ignored stays ignored: so a shell starts what a script runs in the background, which a Ctrl-C does not
+    mean.
+    """
     signals = StopSignals()
     if threading.current_thread() is not threading.main_thread():
         yield signals  # Python sets handlers in the main thread only
         return
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+    before = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
 
     def put_back() -> None:
         for number, handler in before.items():
@@ -64,7 +69,7 @@ def stop_signals() -> Iterator[StopSignals]:
         put_back()
         signals._take(number)
 
-    for number in _SIGNALS:
+    for number in before:
         signal.signal(number, handle)
     try:
         yield signals

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -108,11 +109,14 @@ class RoleActor:
         """Ends the process and all it started, gives the port back and removes the scratch folder."""
         self._guard.end()
         self.end_process()
-        self._log.close()
-        if self._log_mirror is not None:
-            self._log_mirror.end()
-        self._lease.release()
-        shutil.rmtree(self._scratch_dir, ignore_errors=True)
+        try:
+            with contextlib.suppress(OSError):  # what a full or lost disk did not take of the log
+                self._log.close()
+            if self._log_mirror is not None:
+                self._log_mirror.end()
+        finally:
+            self._lease.release()
+            shutil.rmtree(self._scratch_dir, ignore_errors=True)
 
     def _address(self) -> str:
         import ray
@@ -123,9 +127,12 @@ class RoleActor:
     def _end_as_an_orphan(self) -> None:
         # The process first, and all else later: nothing may keep it from being ended.
         self.end_process()
-        self._log.write(f"{time.ctime()}: nobody asked for {self._task.name}, so it ended itself\n".encode())
-        self.stop()
-        _leave()
+        try:
+            with contextlib.suppress(OSError):
+                self._log.write(f"{time.ctime()}: nobody asked for {self._task.name}, so it ended itself\n".encode())
+            self.stop()
+        finally:
+            _leave()
 
 
 def _leave() -> None:

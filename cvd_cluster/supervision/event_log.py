@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from estimators import storage
+from estimators.train_dir_lock import was_lost
 
 EVENTS_FILE = "events.jsonl"
 
@@ -96,12 +97,15 @@ class EventLog:
     def __init__(
         self, train_dir: str, *, announce: Callable[[str], None], clock: Callable[[], float] = time.time
     ) -> None:
-        self._path, self._announce, self._clock = os.path.join(train_dir, EVENTS_FILE), announce, clock
+        self._train_dir, self._announce, self._clock = train_dir, announce, clock
+        self._path = os.path.join(train_dir, EVENTS_FILE)
         self.generation = 0
 
     def record(self, event: Event) -> None:
-        """One event. A log that cannot be written ends no run."""
+        """One event. A log that cannot be written ends no run; that of another run is left alone."""
         self._announce(str(event))
+        if was_lost(self._train_dir):
+            return
         try:
             storage.append_line(self._path, event.to_json())
         except OSError as error:

@@ -6,7 +6,7 @@
 | a process was killed               | it is started again in place  | new generation        |
 | an actor or a node is lost         | new generation                | new generation        |
 | no step for too long               | new generation                | new generation        |
-| the evaluator died or hangs        | it is started again, whatever the strategy            |
+| the evaluator died, hangs, failed  | it is started again, whatever the strategy            |
 
 Each kind of mending has a budget. What Ray had announced, a preemption, is not charged.
 """
@@ -18,12 +18,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cvd_cluster.errors import RoleLostError
-from cvd_cluster.roles.role_status import RolePhase, RoleStatus
+from cvd_cluster.roles.role_status import RoleFailure, RolePhase, RoleStatus
 from cvd_cluster.supervision import verdict
 from cvd_cluster.supervision.run_progress import Stall
 from cvd_cluster.supervision.snapshot import GroupSnapshot
 from cvd_cluster.supervision_options import SupervisionOptions
-from estimators.errors import HarnessError
+from estimators.errors import HarnessError, InfrastructureError
 from estimators.training_plan import Strategy
 
 # How long after a role's end an error of TensorFlow in another role may follow from it.
@@ -139,17 +139,24 @@ def decide_on_evaluator(
     log_folder: str,
 ) -> Decision:
     """What is done about the evaluator; FAIL gives it up, and training goes on."""
-    if evaluator.phase is RolePhase.FAILED:
-        # Each checkpoint that could not be evaluated was tried twice before.
+    if evaluator.failure is not None and _is_mistake(evaluator.failure):
         return Decision(Action.FAIL, error=verdict.error_of([evaluator], log_folder))
     hung = [stall for stall in stalls if stall.name == evaluator.name]
-    if evaluator.phase is not RolePhase.LOST and not hung:
+    if evaluator.phase not in (RolePhase.LOST, RolePhase.FAILED) and not hung:
         return _GO_ON
     charged = evaluator.loss is None or not evaluator.loss.preempted
     if charged and history.evaluator_restarts >= options.max_process_restarts:
         return _used_up("max_process_restarts", options.max_process_restarts, [evaluator], log_folder)
     cause = hung[0].cause if hung else verdict.how_it_ended(evaluator)
     return Decision(Action.RESTART, (evaluator.name,), f"{evaluator.name}: {cause}", charged=charged, hung=bool(hung))
+
+
+def _is_mistake(failure: RoleFailure) -> bool:
+    """True for what no new process mends: bad data, and at the end checkpoints that were tried twice.
+
+    A checkpoint's own error does not end the evaluator; so any other comes from around it, from storage above all.
+    """
+    return failure.parts is not None and failure.kind != InfrastructureError.__name__
 
 
 def _is_own_error(status: RoleStatus, *, disturbed: bool) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import ray
 from ray.util.placement_group import placement_group, placement_group_table, remove_placement_group
 
+from cvd_cluster.ray_session import control_service_answers
 from cvd_cluster.supervision.reachable_nodes import reachable_nodes, unnoticed_nodes
 from cvd_cluster.topology import Task, bundles_for
 from estimators.errors import InfrastructureError
@@ -17,6 +18,8 @@ from estimators.errors import InfrastructureError
 _RAYS_OWN_SECS = 10.0
 # The longest that Ray needs to take a node for lost, with a margin; see reachable_nodes.
 _NOTICE_SECS = 90.0
+# Ray ends any process of its own, this one too and without a word of ours, after 60 s without its control service.
+_UNSERVED_SECS = 20.0
 
 
 class Room:
@@ -30,6 +33,7 @@ class Room:
     def __init__(self, placement_group: Any, tasks: Sequence[Task]) -> None:
         self.placement_group, self.tasks = placement_group, tuple(tasks)
         self._own: Any = None
+        self._served_at = time.monotonic()
 
     @property
     def num_workers(self) -> int:
@@ -44,6 +48,25 @@ class Room:
         """True if every bundle is on a node that is there."""
         table = placement_group_table(self.placement_group)
         return table["state"] == "CREATED" and set(table["bundles_to_node_id"].values()) <= reachable_nodes()
+
+    def check_served(self) -> None:
+        """To be called every second or so.
+
+        Raises:
+          InfrastructureError: what hands bundles out, Ray's control service, is gone, and does not come back.
+        """
+        now = time.monotonic()
+        if control_service_answers():
+            self._served_at = now
+        elif now - self._served_at > _UNSERVED_SECS:
+            raise InfrastructureError(
+                "Ray is gone, so the run ends here",
+                asked="a control service (GCS) of Ray, without which nothing can be started again",
+                found=f"nothing to connect to for {_UNSERVED_SECS:g} s; it was killed (by the kernel if memory ran "
+                "out), or its node is gone",
+                change="bring the cluster back if it was not this command's own; the same command without "
+                "--start_new_model continues",
+            )
 
     def wait_until_whole(self, seconds: float, *, pause: Callable[[], object]) -> bool:
         """Whether every bundle found a node within so many seconds; Ray looks for one by itself.

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from cvd_cluster.errors import RoleLostError
+from cvd_cluster.roles.role_status import RolePhase
 from cvd_cluster.supervision import restart_policy, verdict
 from cvd_cluster.supervision.evaluator_care import EvaluatorCare
 from cvd_cluster.supervision.event_log import EventKind, EventLog
@@ -19,8 +20,9 @@ from cvd_cluster.supervision.snapshot import GroupSnapshot
 from cvd_cluster.supervision.transitions import event_of
 from cvd_cluster.supervision.watch import Watch
 from cvd_cluster.supervision_options import SupervisionOptions
+from estimators.checkpoints import Checkpoint, latest_checkpoint
 from estimators.experiment_options import ExperimentOptions
-from estimators.local_training import newest_checkpoint
+from estimators.local_training import check_last_step_saved, newest_checkpoint
 from estimators.run_state import RunState, write_run_state
 from estimators.stop_signals import StopSignals
 from estimators.train_dir_lock import was_lost
@@ -65,7 +67,8 @@ class Supervisor:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._group, self._options, self._supervision = group, options, supervision
+        self._group, self._room = group, room
+        self._options, self._supervision = options, supervision
         self._clock = clock
         self._started, self._signals, self._sleep = started, signals, sleep
         self._logs = os.path.join(options.train_dir, "logs")
@@ -112,6 +115,7 @@ class Supervisor:
             lambda snapshot: self._workers_ended(snapshot) or self._clock() - begun > _LAST_STEP_SECS
         )
         self._watch.tell_steps(snapshot, started=self._started)
+        check_last_step_saved(self._options, max_steps)
         patience = self._supervision.final_evaluation_timeout_secs
         snapshot = self._until(lambda snapshot: self._evaluator.has_ended(snapshot) or self._clock() - begun > patience)
         self._evaluator.check_ended_well(snapshot)
@@ -126,7 +130,12 @@ class Supervisor:
             self._sleep(_POLL_SECS)
 
     def _look(self) -> GroupSnapshot:
-        """A snapshot; and looks after the evaluator."""
+        """A snapshot; and looks after the evaluator.
+
+        Raises:
+          InfrastructureError: Ray is gone.
+        """
+        self._room.check_served()
         snapshot = self._watch.look()
         if self._evaluator.begin_when_due(snapshot, training_is_over=verdict.training_is_over(snapshot)):
             for evaluator in snapshot.of_role("evaluator"):
@@ -202,19 +211,39 @@ class Supervisor:
         """Has a checkpoint saved, and ends the run.
 
         Raises:
-          StoppedError: always.
+          StoppedError: it is saved; or it could not be, which the message says then.
+          HarnessError: the chief ended with an error of its own.
         """
         self._events.of_run(EventKind.STOP_REQUESTED, self._signals.received or "")
         # A train_dir that is gone or another run's takes no checkpoint.
         if not verdict.training_is_over(snapshot) and not was_lost(self._options.train_dir):
+            before = latest_checkpoint(self._options.train_dir)
             self._group.request_stop()
             deadline = self._clock() + _SAVING_SECS
             # The others are of no use any more once the chief has saved.
-            while not all(one.phase.is_terminal for one in self._look().of_role("chief")):
-                if self._clock() > deadline:
-                    break
+            snapshot = self._look()
+            while not all(one.phase.is_terminal for one in snapshot.of_role("chief")) and self._clock() <= deadline:
                 self._sleep(_POLL_SECS)
+                snapshot = self._look()
+            self._check_saved(snapshot, before)
         raise self._signals.error(newest_checkpoint(self._options))
+
+    def _check_saved(self, snapshot: GroupSnapshot, before: Checkpoint | None) -> None:
+        """To be called when no checkpoint is waited for any more; `before` was the newest when it was asked for.
+
+        Raises:
+          HarnessError: the chief ended with an error of its own.
+          StoppedError: there is no new checkpoint.
+        """
+        (chief,) = snapshot.of_role("chief")
+        if chief.phase is RolePhase.DONE:
+            return
+        if chief.failure is not None and not chief.failure.is_echo:
+            raise verdict.error_of([chief], self._logs)
+        if latest_checkpoint(self._options.train_dir) in (None, before):
+            ended = [f"{status.name}: {verdict.how_it_ended(status)}" for status in verdict.in_trouble(snapshot)]
+            why = "; ".join(ended) or f"{chief.name} did not save one within {_SAVING_SECS:g} s"
+            raise self._signals.error(f"nothing was saved since the signal ({why}); {newest_checkpoint(self._options)}")
 
     def _workers_ended(self, snapshot: GroupSnapshot) -> bool:
         return all(status.phase.is_terminal for status in snapshot.of_role("chief", "worker"))

@@ -77,6 +77,7 @@ class FakeGroup:
         self.evaluator_starts = 0
         self.done: list[str] = []
         self.tasks, self.placement_group, self.whole = tuple(tasks), object(), True
+        self.served = True
         self._pid = 4711
         self.start_secs = 0.0
         """How long its processes take to be there."""
@@ -162,6 +163,10 @@ class FakeGroup:
 
     def bundle_of(self, task: Task) -> int:
         return self.tasks.index(task)
+
+    def check_served(self) -> None:
+        if not self.served:
+            raise InfrastructureError("Ray is gone")
 
     def is_whole(self) -> bool:
         return self.whole

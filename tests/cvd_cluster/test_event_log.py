@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from cvd_cluster.roles.role_status import RolePhase
 from cvd_cluster.supervision.event_log import EventKind, EventLog
 from cvd_cluster.supervision.snapshot import GroupSnapshot
 from cvd_cluster.supervision.transitions import event_of, transitions
 from cvd_cluster.topology import Task
+from estimators import train_dir_lock
 from tests.cvd_cluster.fakes import failure, status
 
 CHIEF, WORKER = Task("chief", 0, 1.0, 0), Task("worker", 1, 1.0, 0)
@@ -69,6 +72,17 @@ def test_the_log_is_json_lines_and_the_console_hears_the_same(tmp_path: Path) ->
         "cause": "it was killed",
     }
     assert len(lines) == 2 and "worker-1" in lines[1] and "it was killed" in lines[1] and "4711" in lines[1]
+
+
+def test_the_log_of_a_run_that_took_the_folder_over_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    log = EventLog(str(tmp_path), announce=lines.append)
+    log.of_run(EventKind.GENERATION_STARTED)
+    monkeypatch.setattr(train_dir_lock, "_lost_here", {str(tmp_path)})
+    log.of_run(EventKind.RUN_ENDED)
+    assert len(lines) == 2 and len((tmp_path / "events.jsonl").read_text().splitlines()) == 1
 
 
 def test_a_log_that_cannot_be_written_ends_no_run(tmp_path: Path) -> None:

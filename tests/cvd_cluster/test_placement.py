@@ -133,6 +133,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     monkeypatch.setattr(groups, "placement_group", made.make_group)
     monkeypatch.setattr(groups, "remove_placement_group", made.remove)
+    monkeypatch.setattr(placement, "control_service_answers", lambda: True)
     monkeypatch.setattr(placement, "time", made.clock)
     return made
 

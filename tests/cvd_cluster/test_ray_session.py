@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,13 @@ import psutil
 import pytest
 
 from cvd_cluster.embedded_ray import usable_cores
-from cvd_cluster.ray_session import RaySession, in_ray_job, ray_session, require_absolute_paths
+from cvd_cluster.ray_session import (
+    RaySession,
+    control_service_answers,
+    in_ray_job,
+    ray_session,
+    require_absolute_paths,
+)
 from estimators.errors import UserError
 from tests.integration.commands import Finished, command_environment
 
@@ -146,6 +153,15 @@ def test_a_session_inside_a_session_uses_the_same_ray(here):
     import ray
 
     assert ray.is_initialized()
+
+
+def test_a_control_service_answers_as_long_as_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as service:
+        service.bind(("127.0.0.1", 0))
+        monkeypatch.setattr("cvd_cluster.ray_session._gcs_address", lambda: f"127.0.0.1:{service.getsockname()[1]}")
+        assert not control_service_answers()
+        service.listen()
+        assert control_service_answers()
 
 
 def test_two_runs_on_one_machine_do_not_meet_and_an_error_leaves_nothing(here):

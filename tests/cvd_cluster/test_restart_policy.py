@@ -167,9 +167,19 @@ def test_an_evaluator_is_started_again_within_its_own_budget() -> None:
     assert of_evaluator({"phase": RolePhase.DONE}).action is Action.GO_ON
 
 
-def test_an_evaluator_with_a_python_error_is_given_up() -> None:
-    made = of_evaluator(OWN_ERROR)
-    assert made.action is Action.FAIL and made.error is not None and "KeyError" in made.error.summary
+def test_an_evaluator_that_failed_beside_its_checkpoints_is_started_again_within_its_budget() -> None:
+    full = {"phase": RolePhase.FAILED, "failure": failure("InfrastructureError", parts=("a", "f", "c"))}
+    for changed in (OWN_ERROR, OF_TENSORFLOW, full):
+        made = of_evaluator(changed, spent=1)
+        assert made.action is Action.RESTART and made.charged and "its process 4711 ended with" in made.cause
+        assert of_evaluator(changed, spent=2).action is Action.FAIL
+
+
+def test_an_evaluator_that_tells_a_mistake_is_given_up() -> None:
+    not_evaluated = {"phase": RolePhase.FAILED, "failure": failure("UserError", parts=("a", "f", "c"))}
+    for changed in (BAD_DATA, not_evaluated):
+        made = of_evaluator(changed)
+        assert made.action is Action.FAIL and made.error is not None and "evaluator-0" in made.error.summary
 
 
 def test_a_decision_is_a_value() -> None:

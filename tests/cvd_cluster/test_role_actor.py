@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
@@ -54,6 +55,24 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     yield begin
     for actor in actors:
         actor.stop()
+
+
+class LogOnAFullDisk:
+    """A log of which one method fails."""
+
+    def __init__(self, failing: str) -> None:
+        self._failing = failing
+
+    def write(self, text: bytes) -> int:
+        return self._do("write", len(text))
+
+    def close(self) -> None:
+        self._do("close", 0)
+
+    def _do(self, step: str, result: int) -> int:
+        if step == self._failing:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return result
 
 
 def until(actor: RoleActor, reached: Callable[[RoleStatus], bool]) -> list[RoleStatus]:
@@ -283,6 +302,19 @@ def test_of_a_process_that_is_ended_by_order_that_is_known(start: Start) -> None
         actor.end_process()
     assert by_order.poll().exit_code == by_itself.poll().exit_code == -signal.SIGKILL
     assert by_order.poll().ended_by_command and not by_itself.poll().ended_by_command
+
+
+@pytest.mark.parametrize("step", ["write", "close"])
+def test_an_orphan_leaves_also_where_its_log_cannot_be_written(
+    start: Start, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    left = threading.Event()
+    monkeypatch.setattr(role_actor, "_leave", left.set)
+    actor = start("report('line', text='there'); time.sleep(60)", orphan_timeout_secs=1.0)
+    pid = until(actor, lambda status: bool(status.lines))[-1].pid
+    monkeypatch.setattr(actor, "_log", LogOnAFullDisk(step))
+    assert left.wait(PATIENCE) and not psutil.pid_exists(pid)
+    assert not os.path.exists(actor._scratch_dir)
 
 
 def test_an_order_to_stop_reaches_the_process(start: Start) -> None:

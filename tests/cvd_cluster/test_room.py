@@ -102,6 +102,22 @@ def test_a_machine_of_which_ray_never_says_that_it_is_gone_is_not_waited_for_for
     assert 90 <= cluster.clock.now - began <= 102
 
 
+def test_a_control_service_that_is_away_for_a_moment_ends_no_run(
+    cluster: FakeRay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = [True]
+    monkeypatch.setattr(room, "control_service_answers", lambda: there[0])
+    made = Room(object(), TASKS)
+    for answers, seconds in ((True, 60), (False, 20), (True, 60), (False, 20)):
+        there[0] = answers
+        for _ in range(seconds):
+            cluster.clock.now += 1
+            made.check_served()
+    cluster.clock.now += 1
+    with pytest.raises(InfrastructureError, match="Ray is gone"):
+        made.check_served()
+
+
 def test_a_run_shrinks_onto_nodes_that_are_there(cluster: FakeRay) -> None:
     cluster.notices_at = cluster.clock.now + 65
     made = Room(object(), TASKS)

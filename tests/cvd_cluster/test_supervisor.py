@@ -43,6 +43,7 @@ class Run:
         tasks: list[Task] | None = None,
         *,
         strategy: Strategy = "parameter_server",
+        saved: int | None = 5,
         **supervision: Any,
     ) -> None:
         self.train_dir = str(folder)
@@ -50,6 +51,8 @@ class Run:
         data = DataFiles(("/d/a",), (8,))
         plan = TrainingPlan(strategy, 2, 1, data, data, 4, 5)
         write_run_state(self.train_dir, RunState.RUNNING, 5)
+        if saved is not None:
+            write_checkpoint(folder, saved)
         self.lines: list[str] = []
         self.group = FakeGroup(tasks or TASKS, script)
         self.signals = StopSignals()
@@ -147,6 +150,25 @@ def test_a_run_goes_from_training_over_evaluation_to_its_end(tmp_path: Path) -> 
 def test_without_an_evaluator_a_run_ends_with_training(tmp_path: Path) -> None:
     run = Run(tmp_path, [ALL_DONE], [CHIEF, WORKER])()
     assert run.state is RunState.EVALUATING, "the caller says how it ended"
+
+
+@pytest.mark.parametrize("saved", [None, 4])
+def test_a_run_whose_last_step_is_not_in_its_folder_does_not_end_well(tmp_path: Path, saved: int | None) -> None:
+    run = Run(tmp_path, [ALL_DONE], [CHIEF, WORKER], saved=saved)
+    with pytest.raises(InfrastructureError, match="its last step is not in --train_dir") as caught:
+        run()
+    assert caught.value.found == (f"the newest checkpoint is of step {saved}" if saved else "no checkpoint yet")
+
+
+def test_a_run_whose_ray_is_gone_ends(tmp_path: Path) -> None:
+    def lose() -> dict[Task, Any]:
+        run.group.served = False
+        return {}
+
+    run = Run(tmp_path, [{}, lose])
+    with pytest.raises(InfrastructureError, match="Ray is gone"):
+        run()
+    assert run.events("run_ended")
 
 
 def test_lines_of_others_than_the_chief_bear_their_name_and_all_are_printed_once(tmp_path: Path) -> None:
@@ -288,7 +310,7 @@ def test_a_signal_has_a_checkpoint_saved_and_ends_the_run(tmp_path: Path, signal
         write_checkpoint(tmp_path, 3)
         return {CHIEF: status(CHIEF, DONE), WORKER: status(WORKER, DONE)}
 
-    run = Run(tmp_path, [{}, terminate, {}, save])
+    run = Run(tmp_path, [{}, terminate, {}, save], saved=2)
     with pytest.raises(StoppedError) as caught:
         run()
     assert caught.value.exit_code == {"SIGTERM": 143, "SIGINT": 130}[signal]
@@ -297,11 +319,42 @@ def test_a_signal_has_a_checkpoint_saved_and_ends_the_run(tmp_path: Path, signal
 
 
 def test_roles_that_do_not_obey_a_signal_are_not_waited_for_for_ever(tmp_path: Path) -> None:
-    run = Run(tmp_path, [])
+    run = Run(tmp_path, [], saved=3)
     run.signals.received = "SIGTERM"
-    with pytest.raises(StoppedError, match="Stopped by SIGTERM"):
+    with pytest.raises(StoppedError, match="Stopped by SIGTERM") as caught:
         run()
     assert run.group.time - 1000 < 20
+    assert "nothing was saved since the signal (chief-0 did not save one within 14 s)" in caught.value.found
+    assert "step 3" in caught.value.found
+
+
+def test_a_checkpoint_that_cannot_be_saved_at_a_stop_is_told_by_its_error(tmp_path: Path) -> None:
+    full = failure("InfrastructureError", parts=("a", "No space left", "c"), message="--train_dir is full")
+    run = Run(tmp_path, [{}, {CHIEF: status(CHIEF, FAILED, failure=full)}], saved=3)
+    run.signals.received = "SIGTERM"
+    with pytest.raises(InfrastructureError, match="chief-0: --train_dir is full"):
+        run()
+
+
+@pytest.mark.parametrize("ended", [{"phase": LOST}, {"phase": FAILED, "failure": ECHO}])
+def test_a_chief_that_dies_at_a_stop_saves_nothing_and_that_is_said(tmp_path: Path, ended: dict[str, Any]) -> None:
+    run = Run(tmp_path, [{}, {CHIEF: status(CHIEF, **ended)}], saved=3)
+    run.signals.received = "SIGTERM"
+    with pytest.raises(StoppedError) as caught:
+        run()
+    assert "nothing was saved since the signal (chief-0: its process" in caught.value.found
+
+
+def test_a_checkpoint_saved_by_a_chief_that_does_not_end_counts(tmp_path: Path) -> None:
+    def save() -> dict[Task, Any]:
+        write_checkpoint(tmp_path, 4)
+        return {}
+
+    run = Run(tmp_path, [{}, save], saved=3)
+    run.signals.received = "SIGTERM"
+    with pytest.raises(StoppedError) as caught:
+        run()
+    assert caught.value.found == "the newest checkpoint is of step 4"
 
 
 def test_an_echo_waits_a_moment_for_its_cause(tmp_path: Path) -> None:

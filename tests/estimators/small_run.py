@@ -9,6 +9,7 @@ from pathlib import Path
 from estimators import train_dir
 from estimators.experiment import Experiment
 from estimators.experiment_options import ExperimentOptions
+from estimators.generation import begin_generation
 from estimators.preparation import prepare_run
 from tests.estimators.drawn_records import numbered_file
 
@@ -74,5 +75,5 @@ def train(options: ExperimentOptions, *, start_new_model: bool = False) -> Recor
     train_dir.begin(options, start_new_model=start_new_model)
     reporter = Recorder()
     with tempfile.TemporaryDirectory() as scratch_dir:
-        Experiment(options, plan, "chief", 0, scratch_dir, reporter, generation=1).train()
+        Experiment(options, plan, "chief", 0, scratch_dir, reporter, begin_generation(options.train_dir)).train()
     return reporter

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from estimators.checkpoint_evaluator import begin_report
@@ -16,3 +18,13 @@ def test_an_evaluator_says_that_it_is_alive(run: ExperimentOptions) -> None:
     for _ in range(5):
         report.beat()
     assert len(alive) == 1, "not more than once a second"
+
+
+def test_a_sign_of_life_that_cannot_be_written_ends_no_evaluator(
+    run: ExperimentOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: str, text: str) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle", path)
+
+    monkeypatch.setattr("estimators.storage.write_text", fail)
+    begin_report(run.train_dir, print).beat()

@@ -104,6 +104,15 @@ def test_zero_keeps_all(tmp_path: Path) -> None:
     assert checkpoints.prune(str(tmp_path), keep=0, keep_unevaluated=False) == [] and steps(tmp_path) == [10, 20, 30]
 
 
+def test_a_line_about_a_failed_evaluation_that_was_cut_off_keeps_nobody_from_pruning(tmp_path: Path) -> None:
+    for step in (10, 20, 30):
+        write_checkpoint(tmp_path, step)
+    evaluated(tmp_path, 10)
+    (tmp_path / "eval" / "failed.jsonl").write_text('{"global_step": 20, "error": "e", "time": 1.0}\n{"global_st')
+    assert checkpoints.failed_steps(str(tmp_path)) == {20}
+    assert checkpoints.prune(str(tmp_path), keep=1, keep_unevaluated=True) == [10, 20]
+
+
 ALL = (0, 10, 20, 30)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from estimators.checkpoint_evaluator import begin_report
 from estimators.checkpoints import (
     Checkpoint,
+    failed_path,
     failed_steps,
     prune,
 )
@@ -73,3 +75,13 @@ def test_from_outside_an_error_ends_the_evaluation(run: ExperimentOptions, bring
 
 def test_a_run_without_failed_evaluations_has_nothing_to_tell(run: ExperimentOptions) -> None:
     check_none_failed(run.train_dir)
+
+
+def test_a_line_that_was_cut_off_says_nothing_at_the_end_either(run: ExperimentOptions) -> None:
+    path = Path(failed_path(run.train_dir))
+    path.parent.mkdir(exist_ok=True)
+    path.write_text('{"global_st')
+    check_none_failed(run.train_dir)
+    path.write_text('{"global_step": 4, "error": "e", "time": 1.0}\n{"global_st')
+    with pytest.raises(UserError, match=r"1 checkpoint\(s\) could not be evaluated: of step 4"):
+        check_none_failed(run.train_dir)

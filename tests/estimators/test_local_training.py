@@ -10,6 +10,7 @@ import pytest
 
 from estimators.errors import UserError
 from estimators.local_training import train_locally
+from estimators.run_state import RunState, read_run_state
 from tests.estimators.small_run import small_options, train
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:`tf\.layers\.")
@@ -59,3 +60,15 @@ def test_what_cannot_be_built_is_told_before_the_run_that_was_there_is_deleted(
     with pytest.raises(UserError, match=told):
         train_locally(small_options(tmp_path, train_dir=str(tmp_path / "new"), **values), start_new_model=False)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_second_ctrl_c_stops_a_run_and_does_not_make_it_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(self: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("estimators.experiment.Experiment.train", interrupt)
+    options = small_options(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train_locally(options, start_new_model=False)
+    record = read_run_state(options.train_dir)
+    assert record is not None and record.state is RunState.STOPPED

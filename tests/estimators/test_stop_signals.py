@@ -30,6 +30,19 @@ def test_who_asks_late_is_told_at_once() -> None:
     assert obeyed == [True]
 
 
+def test_what_was_ignored_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for what a script runs in the background
+    try:
+        with stop_signals() as signals:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert signals.received is None
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert signals.received == "SIGTERM"
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_after_the_block_all_is_as_before() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with stop_signals():

@@ -1,0 +1,56 @@
+"""How a distributed run ends, from its front door; without Ray and TensorFlow."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ray.exceptions import RaySystemError
+
+from cvd_cluster import training_job
+from cvd_cluster.checked_run import CheckedRun
+from cvd_cluster.cluster_options import ClusterOptions
+from cvd_cluster.supervision_options import SupervisionOptions
+from cvd_cluster.topology import Task
+from cvd_cluster.training_job import train_on_cluster
+from estimators.data_check import DataFiles
+from estimators.errors import InfrastructureError
+from estimators.experiment_options import ExperimentOptions
+from estimators.run_state import RunState, read_run_state
+from estimators.training_plan import TrainingPlan
+
+
+def state_after(folder: Path, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> RunState:
+    """What is recorded of a run whose supervision ends with this error."""
+    plan = TrainingPlan("multi_worker_mirrored", 1, 1, DataFiles(("/d/a",), (8,)), None, 4, 5)
+
+    @contextlib.contextmanager
+    def checked(*args: object, **kwargs: object) -> Iterator[CheckedRun]:
+        yield CheckedRun(plan, (Task("chief", 0, 1.0, 0),), None, 0.0, {})
+
+    def fail(self: object) -> None:
+        raise error
+
+    monkeypatch.setattr(training_job, "checked_run", checked)
+    monkeypatch.setattr("cvd_cluster.supervision.supervisor.Supervisor.run", fail)
+    options = ExperimentOptions(train_dir=str(folder / "run"), train_data_pattern="/d/*")
+    cluster = ClusterOptions(strategy="multi_worker_mirrored")
+    with contextlib.suppress(KeyboardInterrupt):
+        train_on_cluster(options, cluster, SupervisionOptions(), start_new_model=False)
+    record = read_run_state(options.train_dir)
+    assert record is not None
+    return record.state
+
+
+def test_a_second_ctrl_c_stops_a_run_and_does_not_make_it_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert state_after(tmp_path, KeyboardInterrupt(), monkeypatch) is RunState.STOPPED
+
+
+def test_an_error_of_ray_s_is_told_without_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InfrastructureError, match="Ray failed") as caught:
+        state_after(tmp_path, RaySystemError("no answer"), monkeypatch)
+    assert caught.value.exit_code == 3 and "no answer" in caught.value.found
+    record = read_run_state(str(tmp_path / "run"))
+    assert record is not None and record.state is RunState.FAILED
