@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from estimators.errors import UserError
 from estimators.models import BaseModel
 
 _L2_PENALTY = 1e-8  # as in the 2017 starter code
@@ -92,6 +93,12 @@ class MoeModel(BaseModel):
         Returns:
           predictions: float32 [B, 1] or [B, K] in (0, 1); regularization_loss: scalar.
         """
+        if num_mixtures < 1 or num_mixtures != int(num_mixtures):
+            raise UserError(
+                "A mixture has one expert at least",
+                asked=f"--model_params=num_mixtures={num_mixtures}",
+                change="num_mixtures to a whole number from 1 on",
+            )
         pixels = tf.compat.v1.layers.flatten(model_input)
         columns = prediction_columns(num_classes)
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from estimators.checkpoint_evaluator import UnreadableCheckpointError
 from estimators.checkpoints import Checkpoint
 from estimators.data_check import DataFiles, find_bad_record
+from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
 from estimators.input_fns import eval_input_fn
 from estimators.model_fn import make_model_fn
@@ -79,17 +80,27 @@ class EvaluationGraph:
         Raises:
           UnreadableCheckpointError: it cannot be restored.
           DataError: a record is damaged; the message names it.
+          UserError: the model predicts NaN.
         """
         self._restore(checkpoint)
         self._session.run(self._start)
         while True:
             try:
-                yield EvaluatedBatch(*self._session.run(self._fetches))
+                batch = EvaluatedBatch(*self._session.run(self._fetches))
             except tf.errors.OutOfRangeError:
                 return
             except (tf.errors.InvalidArgumentError, tf.errors.DataLossError) as error:
                 found = find_bad_record(self._data, flag="eval_data_pattern", num_classes=self._options.num_classes)
                 raise (found or error) from error
+            if np.isnan(batch.predictions).any():
+                raise UserError(
+                    f"The predictions of the checkpoint of step {checkpoint.step} are NaN, so they cannot be ranked",
+                    asked=f"--model={self._options.model}",
+                    found=f"{int(np.isnan(batch.predictions).sum())} of {batch.predictions.size} in one batch; weights "
+                    "were finite when they were saved",
+                    change="in the model, a logarithm of 0, a division by 0, or a moving average that was not finite",
+                )
+            yield batch
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         try:

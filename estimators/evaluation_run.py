@@ -62,7 +62,9 @@ class EvaluationOptions(Options):
 
     model: str | None = option(None, group=_CHECKED, help="class of the model; another than the run's is an error")
     label_loss: str | None = option(
-        None, group=_CHECKED, help="class of the loss to evaluate with, instead of the run's"
+        None,
+        group=_CHECKED,
+        help="class of the loss to evaluate with, instead of the run's; a loss that the model itself returns stays",
     )
 
     def __post_init__(self) -> None:

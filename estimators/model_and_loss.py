@@ -10,6 +10,21 @@ from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
 
 
+def check_scores(options: ExperimentOptions, model: Any, columns: int) -> None:
+    """Refuses one column of scores: its classes are told apart at 0.5, in metrics and in a submission.
+
+    Raises:
+      UserError: the model predicts such a column.
+    """
+    if not model.predicts_probabilities and columns == 1:
+        raise UserError(
+            f"{options.model} predicts one column of scores, which no threshold tells apart",
+            asked=f"--model={options.model}",
+            found="predicts_probabilities = False and predictions of shape [B, 1]",
+            change="a sigmoid on the model's last layer, or a column a class",
+        )
+
+
 def check_fit(options: ExperimentOptions, model: Any, label_loss: Any, columns: int) -> None:
     """Refuses a loss that cannot be taken of what the model predicts.
 
@@ -22,13 +37,6 @@ def check_fit(options: ExperimentOptions, model: Any, label_loss: Any, columns: 
     Raises:
       UserError: they do not fit; the losses that do are named.
     """
-    if not model.predicts_probabilities and columns == 1:
-        raise UserError(
-            f"{options.model} predicts one column of scores, which no threshold tells apart",
-            asked=f"--model={options.model}",
-            found="predicts_probabilities = False and predictions of shape [B, 1]",
-            change="a sigmoid on the model's last layer, or a column a class",
-        )
     reason = misfit(model, label_loss, columns)
     if reason:
         fitting = [

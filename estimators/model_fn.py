@@ -13,7 +13,7 @@ from estimators.experiment_options import ExperimentOptions
 from estimators.hooks.agreed_requests import AgreedRequests
 from estimators.hooks.step_report import StepReportHook, StepTensors
 from estimators.keras_layers import penalties_of, recorded_layers, updates_of
-from estimators.model_and_loss import check_calls, check_fit
+from estimators.model_and_loss import check_calls, check_fit, check_scores
 from estimators.model_output import (
     check_loss,
     check_own_loss,
@@ -87,6 +87,7 @@ def make_model_fn(
             check_calls(options, model, label_loss)
             output = model.create_model(image, num_classes=options.num_classes, is_training=training, **params)
         predictions = checked_predictions(output, options, batch_size=image.shape[0])
+        check_scores(options, model, predictions.shape[1])
         if mode == tf.estimator.ModeKeys.PREDICT:
             return _predict_spec(mode, features, predictions)
         targets = as_targets(labels, predictions.shape[1])

@@ -44,7 +44,15 @@ class FolderSource:
 
     def names(self) -> Sequence[str]:
         """See PhotoSource."""
-        return storage.names_below(self._path)
+        try:
+            return storage.names_below(self._path)
+        except OSError as error:
+            raise UserError(
+                "A folder of photos cannot be read",
+                asked=f"--input={self._path}",
+                found=f"{error.filename or self._path}: {error.strerror or error}",
+                change="its permissions, or move it elsewhere: no photo may be left out without a word",
+            ) from None
 
     def read(self, name: str) -> bytes:
         """See PhotoSource."""

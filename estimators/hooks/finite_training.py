@@ -77,5 +77,6 @@ class FiniteTrainingHook(tf.estimator.SessionRunHook):  # type: ignore[misc]
             asked=f"--model={options.model} --label_loss={options.label_loss} --optimizer={options.optimizer} "
             f"--base_learning_rate={options.base_learning_rate:g} --clip_gradient_norm={options.clip_gradient_norm:g}",
             found=found + (f"the checkpoint of step {newest.step} is from before" if newest else "no checkpoint yet"),
-            change="a smaller --base_learning_rate; or, in the model or the loss, a logarithm of 0 or a division by 0",
+            change="a smaller --base_learning_rate; or, in the model or the loss, a logarithm of 0 or of "
+            "less (predictions outside [0, 1] want a sigmoid, or predicts_probabilities = False), or a division by 0",
         )

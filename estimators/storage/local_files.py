@@ -35,7 +35,7 @@ class LocalFiles:
         """See files.py."""
         names: list[str] = []
         entered: set[str] = set()
-        for path, folders, files in os.walk(folder, followlinks=True):
+        for path, folders, files in os.walk(folder, followlinks=True, onerror=_unless_it_is_gone):
             real = os.path.realpath(path)
             if real in entered:
                 folders.clear()
@@ -127,3 +127,9 @@ class LocalFiles:
         for found in self.names_in(folder or "."):
             if fnmatch.fnmatch(found, f".{glob.escape(name)}.????????.partial"):
                 self.delete(os.path.join(folder, found))
+
+
+def _unless_it_is_gone(error: OSError) -> None:
+    # os.walk would pass over a folder that cannot be read without a word.
+    if not isinstance(error, FileNotFoundError):
+        raise error

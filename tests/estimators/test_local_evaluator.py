@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from estimators.checkpoint_evaluator import UnreadableCheckpointError
+from estimators.checkpoint_evaluator import UnreadableCheckpointError, begin_report
 from estimators.checkpoints import (
     list_checkpoints,
     read_metrics,
 )
 from estimators.data_check import DataFiles
-from estimators.errors import DataError
+from estimators.errors import DataError, UserError
 from estimators.experiment_options import ExperimentOptions
+from estimators.local_evaluator import LocalEvaluator
 from estimators.run_state import RunState, write_run_state
 from tests.estimators.drawn_records import record, write_file
-from tests.estimators.evaluated_run import evaluate, steps_of
+from tests.estimators.evaluated_run import evaluate, steps_of, validation
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:`tf\.layers\.")
 # The pictures of the validation files: grey, and label by turns.
@@ -92,3 +93,17 @@ def test_a_checkpoint_of_other_variables_is_told(run: ExperimentOptions, bring: 
     with pytest.raises(UnreadableCheckpointError) as caught:
         evaluate(dataclasses.replace(run, model="CnnModel"), run_once=True)
     assert "model.ckpt-2" in caught.value.asked and "not found in checkpoint" in caught.value.found
+
+
+def test_predictions_that_are_nan_are_told_and_not_ranked(run: ExperimentOptions, bring: Callable[..., None]) -> None:
+    bring(2)
+    data = validation(run)
+    report = begin_report(run.train_dir, print)
+    evaluator = LocalEvaluator(run, data, batch_size=4, report=report)
+    graph = evaluator._graph
+    predictions, *others = graph._fetches
+    with graph._graph.as_default():
+        graph._fetches = (predictions * float("nan"), *others)
+    with pytest.raises(UserError, match="of step 2 are NaN") as told:
+        evaluator.evaluate(list_checkpoints(run.train_dir)[0])
+    assert "4 of 4 in one batch" in told.value.found

@@ -12,7 +12,7 @@ from estimators.cvd_models import CnnModel, LogisticModel, MoeModel, ResNetModel
 from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
 from estimators.losses import CrossEntropyLoss, HingeLoss, SoftmaxLoss
-from estimators.model_and_loss import check_calls, check_fit
+from estimators.model_and_loss import check_calls, check_fit, check_scores
 from estimators.optimizers import learning_rate_at
 
 
@@ -45,9 +45,9 @@ def test_a_loss_that_does_not_fit_is_told_with_those_that_do(
     assert type(loss).__name__ not in caught.value.change
 
 
-def test_one_column_of_scores_is_refused_whatever_the_loss() -> None:
+def test_one_column_of_scores_is_refused() -> None:
     with pytest.raises(UserError, match="one column of scores"):
-        check_fit(options(), Scores(), HingeLoss(), 1)
+        check_scores(options(), Scores(), 1)
 
 
 @pytest.mark.parametrize(("loss", "columns"), [(CrossEntropyLoss(), 1), (HingeLoss(), 3), (SoftmaxLoss(), 3)])
@@ -134,6 +134,12 @@ def test_a_mixture_without_experts_to_choose_from_predicts_less_than_its_experts
         predictions = MoeModel().create_model(tf.zeros([1, 8, 8, 3]), num_mixtures=2)["predictions"]
         session.run(tf.compat.v1.global_variables_initializer())
         assert session.run(predictions)[0, 0] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("num_mixtures", [0, -1, 1.5])
+def test_a_mixture_of_no_experts_is_refused(num_mixtures: float) -> None:
+    with tf.Graph().as_default(), pytest.raises(UserError, match="one expert at least"):
+        MoeModel().create_model(tf.zeros([1, 8, 8, 3]), num_mixtures=num_mixtures)  # type: ignore[arg-type]
 
 
 def test_the_cosine_schedule_ends_at_zero() -> None:

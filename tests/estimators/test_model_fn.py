@@ -74,6 +74,12 @@ def test_one_column_is_predicted_as_two_classes_the_likeliest_first() -> None:
     assert set(built.spec.export_outputs) == {"serving_default"}
 
 
+@pytest.mark.parametrize("mode", [MODES.TRAIN, MODES.EVAL, MODES.PREDICT])
+def test_one_column_of_scores_is_refused_also_with_a_loss_of_its_own(mode: str) -> None:
+    with pytest.raises(UserError, match="one column of scores"):
+        Built(mode, model=f"{MODELS}:OneColumnOfScores")
+
+
 @pytest.mark.parametrize(("num_classes", "shown"), [(2, 2), (3, 3), (25, 20)])
 def test_of_k_columns_the_best_are_predicted_best_first(num_classes: int, shown: int) -> None:
     built = Built(MODES.PREDICT, model=f"{MODELS}:KColumns", num_classes=num_classes)

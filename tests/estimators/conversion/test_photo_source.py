@@ -37,6 +37,24 @@ def test_a_folder_and_a_zip_of_it_hold_the_same_names_and_bytes(tmp_path):
             assert plain.read(name) == packed.read(name) == (folder / name).read_bytes()
 
 
+def test_a_folder_that_cannot_be_read_is_told_and_not_passed_over(tmp_path, monkeypatch):
+    folder = write_photos(tmp_path / "photos", NAMES)
+    scandir = os.scandir
+
+    def refusing(path):  # permissions do not keep root out
+        if str(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with (
+        open_source(str(folder)) as source,
+        pytest.raises(UserError, match="A folder of photos cannot be read") as told,
+    ):
+        source.names()
+    assert "cats/deep: Permission denied" in told.value.found
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
