@@ -19,6 +19,7 @@ from estimators.errors import UserError
 # Addresses that stand in documents and belong to nobody: RFC 5737.
 _EXAMPLES = ipaddress.ip_network("192.0.2.0/24")
 _TOKEN = "~/.ray/auth_token"
+_MOUNTED = ".ray/auth_token"
 _START = ("head_start_ray_commands", "worker_start_ray_commands")
 _SSH_PORT = 22
 _CONNECT_SECS = 5.0
@@ -49,6 +50,13 @@ def read_cluster_file(path: str, *, announce: Callable[[str], None]) -> Mapping[
                 f"warning: no command of {key} in {path} sets RAY_AUTH_MODE=token: whoever reaches this cluster's "
                 "ports can run programs on it"
             )
+    commands = " ".join(command for key in _START for command in config[key])
+    if "RAY_AUTH_MODE=token" in commands and not any(path.endswith(_MOUNTED) for path in config["file_mounts"]):
+        raise _unsound(
+            path,
+            "its nodes want a token (RAY_AUTH_MODE=token), and file_mounts gives them none: Ray would not start",
+            f"file_mounts: {_TOKEN}: {_TOKEN}",
+        )
     return config
 
 

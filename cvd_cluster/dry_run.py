@@ -39,6 +39,8 @@ def dry_run(
     machines = ""
     if cluster.cluster_file is not None:
         machines = _machines(cluster, options, cluster.cluster_file, announce)
+        # Now: what follows needs data and train_dir, which this machine may not see.
+        announce(f"{cluster.cluster_file}: {machines}")
         checks.insert(0, "--cluster_file")
     if cluster.cluster_file is None and not cluster.in_this_process and not starts_ray_here():
         with checked_run(options, cluster, start_new_model=start_new_model, announce=announce) as run:

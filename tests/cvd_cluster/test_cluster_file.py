@@ -113,6 +113,11 @@ def test_a_missing_token_is_told_with_the_line_that_makes_it(tmp_path: Path) -> 
     assert "ray get-auth-token --generate" in refused(written(tmp_path, _GCP))
 
 
+def test_nodes_that_want_a_token_and_get_none_are_told(tmp_path: Path) -> None:
+    file = written(tmp_path, _GCP, lambda config: config["file_mounts"].pop("~/.ray/auth_token"))
+    assert "file_mounts gives them none" in refused(file)
+
+
 def test_a_missing_key_for_ssh_is_told(tmp_path: Path, sshd: str) -> None:
     (tmp_path / "home" / ".ssh" / "id_ed25519").unlink()
     assert "auth.ssh_private_key" in refused(on_prem(tmp_path, sshd))
