@@ -22,10 +22,11 @@ def csv_header(columns: int) -> str:
 
 def submission_row(image_id: str, category: int) -> str:
     """The line of one photo, e.g. `17.jpg,1`."""
-    return f"{_field(image_id)},{category}\n"
+    return f"{csv_field(image_id)},{category}\n"
 
 
-def _field(text: str) -> str:
+def csv_field(text: str) -> str:
+    """A text as a field of a CSV."""
     if _NEEDS_QUOTES.isdisjoint(text):
         return text
     return '"' + text.replace('"', '""') + '"'

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +17,7 @@ from cvd_cluster.prediction.prediction_options import DEFAULT, FAIL
 from estimators import storage
 from estimators.errors import DataError, UserError
 from estimators.submission.prediction_columns import CLASS_INDEXES, IMAGE_ID, PREDICTIONS
+from estimators.submission_format import csv_field
 
 _COLUMNS = ("file", "row", "offset", "bytes", "id", "reason")
 
@@ -99,15 +98,15 @@ class BadRecords:
             )
 
     def _lines(self, rows: Rows, table: pa.Table, bad: Any) -> bytes:
-        text = io.StringIO()
-        lines = csv.writer(text, lineterminator="\n")
+        lines = []
         path = self.files[rows.file].path
         for index, row in enumerate(table.to_pylist()):
             if bad[index].as_py():
                 number = rows.first_row + index
-                lines.writerow([path, number, row[OFFSET], row[SIZE], row[IMAGE_ID] or "", row[ERROR]])
+                fields = (path, number, row[OFFSET], row[SIZE], row[IMAGE_ID] or "", row[ERROR])
+                lines.append(",".join(csv_field(str(one)) for one in fields) + "\n")
                 self.quarantined += 1
-        return text.getvalue().encode("utf-8", "backslashreplace")
+        return "".join(lines).encode("utf-8", "backslashreplace")
 
 
 class Quarantine:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from estimators.errors import UserError
+from estimators.errors import InfrastructureError, UserError
 from estimators.record_schema import serialize_example
 
 _MOST_SHOWN = 300
@@ -73,11 +73,15 @@ class BatchModel:
 
         Args:
           records: serialized examples, batch_size at the most; None for one that is to be left out.
+
+        Raises:
+          InfrastructureError: TensorFlow failed, and no record is to blame.
         """
         known: dict[int, str] = {}
         try:
             ids, classes, probabilities = self._run(self._batch(records))
-        except self._tf.errors.OpError:
+        except self._tf.errors.OpError as error:
+            self._check_is_of_a_record(error)
             # TensorFlow does not say which record it stumbled over.
             known = self._failing(records, [index for index, one in enumerate(records) if one is not None])
             ids, classes, probabilities = self._run(
@@ -96,11 +100,24 @@ class BatchModel:
         try:
             self._run(self._batch(batch))
         except self._tf.errors.OpError as error:
+            self._check_is_of_a_record(error)
             if len(suspects) == 1:
                 return {suspects[0]: _reason(error)}
             middle = len(suspects) // 2
             return self._failing(records, suspects[:middle]) | self._failing(records, suspects[middle:])
         return {}
+
+    def _check_is_of_a_record(self, error: Any) -> None:
+        """Raises InfrastructureError if it is no record that is wrong, but memory that ran out, or the machine."""
+        errors = self._tf.errors
+        others = (errors.ResourceExhaustedError, errors.InternalError, errors.UnavailableError, errors.AbortedError)
+        if isinstance(error, others):
+            raise InfrastructureError(
+                "TensorFlow could not compute a batch",
+                found=f"{type(error).__name__}: {_reason(error)}",
+                change="if memory ran out, a smaller --batch_size, or fewer predictors on a GPU (--gpus_per_worker). "
+                "What is predicted already is kept, and the same command goes on",
+            ) from None
 
     def _batch(self, records: Sequence[bytes | None]) -> Any:
         filled = [_FILLING if one is None else one for one in records]
@@ -111,6 +128,7 @@ class BatchModel:
         tf = self._tf
         # One operation is never divided: a sum over several threads has other last bits for another number of them.
         config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=threads)
+        config.gpu_options.allow_growth = True  # else one predictor takes the whole GPU that several may share
         session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
         try:
             with session.graph.as_default():

@@ -7,6 +7,10 @@ from typing import Any
 
 from cvd_cluster.prediction.piece_columns import REPORT, PieceReport
 from cvd_cluster.prediction.predictor import RecordPlace
+from estimators.errors import InfrastructureError
+
+_LONE_DEATHS = 3
+_BLAMED_IN_A_ROW = 8
 
 # Takes a row of the block, the first record and the one after the last; False if the predictor died of it.
 Survives = Callable[[int, int, int], bool]
@@ -15,18 +19,40 @@ Survives = Callable[[int, int, int], bool]
 def attempts_at(block: Any, batch_size: int, survives: Survives) -> list[RecordPlace]:
     """Tries all records of a block, first batch by batch, then one by one where a predictor died.
 
-    A record is blamed that a predictor dies of alone, after one died of its batch and two of its block.
+    A record is blamed that three predictors die of alone, after one died of its batch and two of its block: what kills
+    one of them, or two, may be the kernel, out of memory, or a person.
 
     Args:
       block: a table of piece_columns.SCHEMA.
       batch_size: records of a batch.
       survives: tries some records, which are all in one batch.
+
+    Raises:
+      InfrastructureError: so many records in a row are to blame that it must be something else.
     """
-    blamed = []
+    blamed: list[RecordPlace] = []
+    in_a_row = 0
     for row, report in enumerate(block[REPORT].to_pylist()):
         records = PieceReport.from_json(report).records
         for begin in range(0, records, batch_size):
             end = min(begin + batch_size, records)
-            if not survives(row, begin, end):
-                blamed += [RecordPlace(row, one) for one in range(begin, end) if not survives(row, one, one + 1)]
+            if survives(row, begin, end):
+                in_a_row = 0
+                continue
+            for one in range(begin, end):
+                if any(survives(row, one, one + 1) for _ in range(_LONE_DEATHS)):
+                    in_a_row = 0
+                    continue
+                blamed.append(RecordPlace(row, one))
+                in_a_row += 1
+                if in_a_row > _BLAMED_IN_A_ROW:
+                    raise _all_are_deadly(in_a_row)
     return blamed
+
+
+def _all_are_deadly(count: int) -> InfrastructureError:
+    return InfrastructureError(
+        "Predictors die whatever they are given",
+        found=f"each of {count} records in a row kills every predictor that it is given to",
+        change="look at the model: does it crash on pictures? What is predicted already is kept",
+    )

@@ -9,7 +9,7 @@ from cvd_cluster.embedded_ray import usable_cores
 from cvd_cluster.prediction.awaited_machines import await_machines
 from cvd_cluster.prediction.bad_records import bad_record_error
 from cvd_cluster.prediction.finished_parts import FinishedPart, FinishedParts
-from cvd_cluster.prediction.input_files import InputFile
+from cvd_cluster.prediction.input_files import PIECE_BYTES, InputFile
 from cvd_cluster.prediction.part_columns import ERROR, damage_row, report_of
 from cvd_cluster.prediction.pool_plan import PoolPlan, cpus_wanted, plan_pool
 from cvd_cluster.prediction.prediction_options import FAIL, PredictionOptions
@@ -56,7 +56,8 @@ def predict_missing_parts(
         gpus_needed=options.gpus_per_worker,
         announce=announce,
     ) as session:
-        pieces = sum(len(task.pieces) or 1 for task in tasks)
+        # Nobody knows how many pieces a packed file has; more than its own size would make.
+        pieces = sum(len(task.pieces) or 1 + prepared.files[task.file].size // PIECE_BYTES for task in tasks)
         if not session.started_here:
             await_machines(options, pieces, announce)
         plan = _plan(options, session, cores, pieces, announce)

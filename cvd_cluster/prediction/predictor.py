@@ -100,7 +100,7 @@ class Predictor:
           block: see `predict`.
           row: of the block, the piece.
           begin: the first record; all are to be in one batch.
-          end: the one after the last.
+          end: the one after the last; `begin` to try no record.
         """
         piece, size = _Piece(block, row), self._settings.batch_size
         batch: list[bytes | None] = [None] * (begin % size)

@@ -171,7 +171,12 @@ class PredictorPool:
         return parts
 
     def _survives(self, work: _Work, row: int, begin: int, end: int) -> bool:
-        return self._survived("attempt", work.block, row, begin, end) is not None
+        if self._survived("attempt", work.block, row, begin, end) is not None:
+            return True
+        # The next one loads the model anyway. If it lives where it is given nothing, it was these records, and their
+        # deaths are none of those in a row that end a run.
+        self._survived("attempt", work.block, row, begin, begin)
+        return False
 
     def _survived(self, method: str, *arguments: Any) -> Any:
         """What one predictor answers; None if it died."""

@@ -78,7 +78,7 @@ def prepare(options: PredictionOptions, announce: Callable[[str], None], *, piec
     check_target(
         options.output,
         flag=options.output_flag.lstrip("-"),
-        inputs=[file.path for file in files],
+        inputs=[*(file.path for file in files), *filter(None, [options.sample_submission])],
         folder=options.output_path is not None,
     )
     if model.checkpoint is not None:

@@ -76,14 +76,15 @@ def read_tables(file: InputFile, task: ReadingTask) -> Iterator[pa.Table]:
       DataError: the file cannot be read, or is another one than it was.
     """
     try:
-        if storage.identity(file.path) != file.identity:
-            raise changed(file.path)
+        check_is_unchanged(file)
         with storage.open_binary(file.path) as opened:
             if task.packed:
-                yield from _unpacked(GzipBytes(opened), file, task)
+                tables = _unpacked(GzipBytes(opened), file, task)
             else:
-                for piece in task.pieces:
-                    yield to_table(read_piece(PlainBytes(opened, file.size), piece))
+                tables = (to_table(read_piece(PlainBytes(opened, file.size), piece)) for piece in task.pieces)
+            for table in tables:
+                check_is_unchanged(file)  # what was read is of the file that was meant
+                yield table
     except OSError as error:
         raise DataError(
             "An input file cannot be read any more",
@@ -92,11 +93,13 @@ def read_tables(file: InputFile, task: ReadingTask) -> Iterator[pa.Table]:
         ) from None
 
 
-def changed(path: str) -> DataError:
-    """The error for a file that is not what it was when the run began."""
-    return DataError(
+def check_is_unchanged(file: InputFile) -> None:
+    """Raises DataError if a file is not what it was when the run began."""
+    if storage.identity(file.path) == file.identity:
+        return
+    raise DataError(
         "An input file was written while it was read",
-        found=path,
+        found=file.path,
         change="run the command again when nobody writes to it; what it found in other files is kept",
     )
 

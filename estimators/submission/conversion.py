@@ -42,7 +42,8 @@ def convert(options: ConversionOptions, *, announce: Callable[[str], None] = pri
     if options.sample_submission:
         check_sample(options.sample_submission)
     paths = _input_files(options.json_prediction_files_pattern)
-    check_target(options.csv_output_file, flag=_OUTPUT, inputs=paths)
+    inputs = [*paths, *filter(None, [options.sample_submission])]
+    check_target(options.csv_output_file, flag=_OUTPUT, inputs=inputs)
     require_all_shards(paths, flag=_INPUT)
     with (
         scratch_folder("ids") as folder,

@@ -37,8 +37,11 @@ def ray_here() -> Iterator[None]:
 class FakePredictor:
     """Dies of some records; answers with what it was not told to leave out."""
 
-    def __init__(self, deadly: Collection[int], deaths_file: str = "", load_error: bool = False) -> None:
+    def __init__(
+        self, deadly: Collection[int], deaths_file: str = "", load_error: bool = False, killed_beside: str = ""
+    ) -> None:
         self._deadly, self._file, self._load_error = set(deadly), deaths_file, load_error
+        self._killed_beside = killed_beside
 
     def load(self) -> None:
         if self._load_error:
@@ -54,8 +57,12 @@ class FakePredictor:
         return answers
 
     def attempt(self, block: pa.Table, row: int, begin: int, end: int) -> None:
-        assert begin // BATCH == (end - 1) // BATCH, "all in one batch"
+        assert begin // BATCH == max(begin, end - 1) // BATCH, "all in one batch"
         self._die_of(set(range(begin, end)))
+        if self._killed_beside and end - begin == 1 and not os.path.exists(self._killed_beside):
+            with open(self._killed_beside, "w"):
+                pass
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def _die_of(self, records: set[int]) -> None:
         # A death that another process has to die of too, or, with a file, one that happens once.
@@ -103,6 +110,16 @@ def test_records_that_kill_are_found_and_the_others_predicted(block):
     # Both pieces hold a record 3 and a record 9; only these are left out.
     assert _answers(_pool(lines, [3, 9]), [block]) == [(0, [3, 9]), (1, [3, 9])]
     assert any("looking for what they died of" in line for line in lines)
+
+
+def test_a_record_in_whose_lone_trial_a_predictor_is_killed_once_is_not_to_blame(block, tmp_path):
+    killed = tmp_path / "killed"
+    assert _answers(_pool([], [3], "", False, str(killed)), [block]) == [(0, [3]), (1, [3])]
+    assert killed.exists()
+
+
+def test_deadly_records_beside_each_other_are_all_found(block):
+    assert _answers(_pool([], [0, 1, 2, 3]), [block]) == [(0, [0, 1, 2, 3]), (1, [0, 1, 2, 3])]
 
 
 def test_a_model_that_kills_whatever_it_is_given_ends_the_run(block):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import resource
@@ -47,6 +48,14 @@ def test_the_rows_come_in_the_order_of_the_files_and_their_lines(tmp_path):
     assert convert(options, announce=lines.append) == 3
     assert Path(options.csv_output_file).read_text() == 'Id,Category\n5.jpg,1\n"a,b",0\n1.jpg,1\n'
     assert lines == [f"wrote 3 rows to {tmp_path}/out.csv, from 3 files"]
+
+
+def test_the_sample_of_the_competition_is_not_written_over(tmp_path):
+    options = _write(tmp_path, [_line("5.jpg")])
+    (tmp_path / "out.csv").write_text("Id,Category\n5.jpg,0\n")
+    with pytest.raises(UserError, match="cannot be written") as refused:
+        convert(dataclasses.replace(options, sample_submission=options.csv_output_file))
+    assert "one of the input files" in refused.value.found
 
 
 def test_a_batch_of_one_as_some_models_of_2017_answered_is_read(tmp_path):
