@@ -62,7 +62,7 @@ def begin_report(
     """
     storage.make_dirs(os.path.dirname(checkpoints.metrics_path(train_dir)))
     beat = _Beat(train_dir, alive)
-    beat()
+    beat.mark_watched()  # it is no sign of life yet: until the first one a process has time to build its graph
     return EvaluationReport(line, beat)
 
 
@@ -76,9 +76,12 @@ class _Beat:
             self._alive()
             self._alive_at = time.monotonic()
         if time.monotonic() - self._marked_at >= _MARK_SECS:
-            with contextlib.suppress(OSError):  # the next one may be written; the chief waits for many
-                checkpoints.mark_watched(self._train_dir)
-            self._marked_at = time.monotonic()
+            self.mark_watched()
+
+    def mark_watched(self) -> None:
+        with contextlib.suppress(OSError):  # the next one may be written; the chief waits for many
+            checkpoints.mark_watched(self._train_dir)
+        self._marked_at = time.monotonic()
 
 
 def progress_line(step: int, examples: int, seconds: float, *, hit_at_one: float, perr: float, loss: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,8 @@ pytestmark = pytest.mark.filterwarnings(r"ignore:`tf\.layers\.")
 def test_an_evaluator_says_that_it_is_alive(run: ExperimentOptions) -> None:
     alive: list[bool] = []
     report = begin_report(run.train_dir, print, lambda: alive.append(True))
+    assert alive == [], "its graph is to be built; from its first sign of life on less patience is had with it"
+    assert Path(f"{run.train_dir}/eval/watched.json").exists(), "but the chief knows of it"
     for _ in range(5):
         report.beat()
     assert len(alive) == 1, "not more than once a second"
