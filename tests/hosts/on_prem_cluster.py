@@ -55,13 +55,15 @@ class OnPremCluster:
             yield process
 
     def down(self) -> None:
-        """`ray down`, and the wait until no host runs anything but its sshd.
+        """`ray down`, `ray stop` on the others, and the wait until no host runs anything but its sshd.
 
-        It stops Ray on the head alone. The others' raylets end by themselves when they have not heard from it for a
-        minute.
+        On machines of one's own `ray down` stops Ray on the head alone. The others' raylets end by themselves when they
+        have not heard from it for a minute, but Ray's log monitor stays.
         """
         down = self.ray("down", "--yes", str(self.config))
         assert down.returncode == 0, down.stdout
+        for host in list(self.hosts.hosts.values())[1:]:
+            self.ray("stop", on=host)
         ends = time.monotonic() + 150
         while left := [line for host in self.hosts.hosts.values() for line in _processes(host)]:
             assert time.monotonic() < ends, "left behind by `ray down`:\n" + "\n".join(left)
