@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 
+from estimators.errors import UserError
 from estimators.process_identity import ProcessIdentity, this_process
 
 _PREFIX = "cvd-"
@@ -45,6 +46,23 @@ def scratch_folder(name: str) -> Iterator[str]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def scratch_errors_told(path: str) -> Iterator[None]:
+    """For writing in such a folder.
+
+    Raises:
+      UserError: an OSError came out of the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            "A temporary file cannot be written",
+            found=f"{error.strerror or error}: {path}",
+            change="make room there, or set the environment variable TMPDIR to a folder on another disk",
+        ) from error
 
 
 def _delete_abandoned(parent: str) -> None:

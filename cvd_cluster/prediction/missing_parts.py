@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from cvd_cluster.embedded_ray import usable_cores
 from cvd_cluster.prediction.awaited_machines import await_machines
 from cvd_cluster.prediction.bad_records import bad_record_error
-from cvd_cluster.prediction.finished_parts import FinishedPart, FinishedParts
+from cvd_cluster.prediction.finished_parts import FinishedParts
 from cvd_cluster.prediction.input_files import PIECE_BYTES, InputFile
 from cvd_cluster.prediction.part_columns import ERROR, damage_row, report_of
 from cvd_cluster.prediction.pool_plan import PoolPlan, cpus_wanted, plan_pool
@@ -16,7 +16,7 @@ from cvd_cluster.prediction.prediction_options import FAIL, PredictionOptions
 from cvd_cluster.prediction.predictor import PredictorSettings
 from cvd_cluster.prediction.preparation import Prepared
 from cvd_cluster.prediction.progress import Progress
-from cvd_cluster.prediction.reading_plan import ReadingTask, pieces_to_read_again, reading_tasks
+from cvd_cluster.prediction.reading_plan import ReadingTask, is_sure, pieces_to_read_again, reading_tasks
 from cvd_cluster.ray_session import RaySession, ray_session
 from estimators.submission.target import write_errors_told
 
@@ -71,11 +71,12 @@ class _Run:
     ) -> None:
         self._options, self._prepared, self._parts, self._progress = options, prepared, parts, progress
         self._files: Sequence[InputFile] = prepared.files
+        self._bad: list[set[int]] = [set() for _ in prepared.files]  # of each file, the pieces with bad records
 
     def look_at_what_is_kept(self, announce: Callable[[str], None]) -> None:
         kept = [(index, number) for index, parts in enumerate(self._parts.of_file) for number in sorted(parts)]
         for index, number in kept:
-            self._fail_if_bad(index, number, self._parts.of_file[index][number])
+            self._fail_if_bad(index, number)
         if kept:
             size = sum(self._bytes(index, number) for index, number in kept)
             announce(f"{self._parts.rows} records were predicted by an earlier run and are kept")
@@ -90,6 +91,7 @@ class _Run:
         for piece in again:
             self._progress.done -= self._parts.of_file[piece.file][piece.number].rows
             self._parts.forget(piece.file, piece.number)
+            self._bad[piece.file].discard(piece.number)
         return [ReadingTask(piece.file, (piece,)) for piece in again]
 
     def compute(
@@ -128,12 +130,21 @@ class _Run:
         with write_errors_told(self._options.output, flag=self._options.output_flag.lstrip("-")):
             report, finished = self._parts.add(part)
         self._progress.advance(finished.rows, self._bytes(report.file, report.number))
-        self._fail_if_bad(report.file, report.number, finished)
+        self._fail_if_bad(report.file, report.number)
 
-    def _fail_if_bad(self, file: int, number: int, part: FinishedPart) -> None:
-        if self._options.on_bad_record != FAIL or not (part.bad or part.lost):
+    def _fail_if_bad(self, file: int, number: int) -> None:
+        """Looks at a part that was finished now, and at those before which it was missing.
+
+        A piece that was begun inside of a record may show what is no record of the file: it is no reason to fail.
+        """
+        if self._options.on_bad_record != FAIL:
             return
-        table = self._parts.read(file, number)
+        finished, bad = self._parts.of_file[file], self._bad[file]
+        if finished[number].bad or finished[number].lost:
+            bad.add(number)
+        if not bad or not is_sure(self._files[file], finished, min(bad)):
+            return
+        table = self._parts.read(file, min(bad))
         rows = [row for row in table.to_pylist() if row[ERROR] is not None]
         lost = report_of(table).lost
         rows += damage_row(lost).to_pylist() if lost else []

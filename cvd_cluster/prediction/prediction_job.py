@@ -45,12 +45,14 @@ class PredictionResult:
     seconds_to_first: float
 
     def __str__(self) -> str:
+        defaults = f" ({self.defaulted} of them defaults)" if self.defaulted else ""
         bad = f", {self.quarantined} quarantined" if self.quarantined else ""
-        bad += f", {self.defaulted} of them defaults" if self.defaulted else ""
-        return (
-            f"wrote {self.rows} rows to {self.output}{bad}: {self.seconds:.2f} seconds, "
+        speed = (
             f"{self.predicted / self.seconds:.1f} photos/s, first prediction after {self.seconds_to_first:.2f} seconds"
+            if self.predicted or not self.rows + self.quarantined
+            else "all were predicted by an earlier run"
         )
+        return f"wrote {self.rows} rows{defaults} to {self.output}{bad}: {self.seconds:.2f} seconds, {speed}"
 
 
 def run_prediction(
@@ -127,8 +129,7 @@ def _publish(
         merged = merge.write(write, bad)
         if merged.order:
             announce(merged.order)
-    with write_errors_told(options.output, flag=options.output_flag.lstrip("-")):
-        write_side_file(options, prepared, parts, merged)
+    write_side_file(options, prepared, parts, merged)
     return PredictionResult(
         output=options.output,
         model_dir=prepared.model.model_dir,

@@ -82,10 +82,13 @@ class Progress:
         """Rate and time left, from what was done since the first predictions came."""
         seconds = self.elapsed - (self.seconds_to_first or 0.0)
         photos, size = self.done - self._first[0], self._bytes - self._first[1]
-        if seconds <= 0 or size <= 0:
+        if seconds <= 0 or photos <= 0:
             return ""
+        rate = f", {photos / seconds:,.0f} a second"
+        if size <= 0:  # of a packed file it is known at its end
+            return rate
         left = seconds * max(0, self._total_bytes - self._bytes) / size
-        return f", {photos / seconds:,.0f} a second, {left:,.0f} seconds left"
+        return f"{rate}, {left:,.0f} seconds left"
 
 
 @contextlib.contextmanager

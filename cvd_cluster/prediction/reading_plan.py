@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -87,16 +87,33 @@ def pieces_to_read_again(files: Sequence[InputFile], finished: Sequence[Mapping[
     found = []
     for index, (file, done) in enumerate(zip(files, finished, strict=True)):
         if file.pieces is not None:
-            found += list(_first_mismatch(index, file, done))
+            number, begin = _joined(file, done)
+            if number < file.pieces:
+                found.append(file.piece(index, number, start=begin))
     return found
 
 
-def _first_mismatch(index: int, file: InputFile, finished: Mapping[int, Seam]) -> Iterator[Piece]:
-    expected: int | None = 0
+def is_sure(file: InputFile, finished: Mapping[int, Seam], number: int) -> bool:
+    """True if a piece that is finished is one of those that will not be read again.
+
+    It is when all pieces before it are finished too and each begins where the one before it ended. A packed file is
+    read from its beginning on, so none of its pieces begins at a wrong place.
+
+    Args:
+      file: the file.
+      finished: its pieces that are finished, by their number.
+      number: of the piece.
+    """
+    return file.pieces is None or number < _joined(file, finished)[0]
+
+
+def _joined(file: InputFile, finished: Mapping[int, Seam]) -> tuple[int, int | None]:
+    """How many of a file's first pieces are sure, and where the next record begins; None if that is not known."""
+    begin: int | None = 0
     for number in range(file.pieces or 0):
-        seam, piece = finished[number], file.piece(index, number)
-        if expected is not None and seam.first != (expected if expected < piece.end else None):
-            yield file.piece(index, number, start=expected)
-            return
+        seam, end = finished.get(number), file.piece(0, number).end
+        if seam is None or (begin is not None and seam.first != (begin if begin < end else None)):
+            return number, begin
         if seam.first is not None:
-            expected = seam.end
+            begin = seam.end
+    return file.pieces or 0, begin

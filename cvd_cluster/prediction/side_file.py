@@ -15,6 +15,7 @@ from cvd_cluster.prediction.prediction_options import PredictionOptions
 from cvd_cluster.prediction.preparation import Prepared, tensorflow_version
 from cvd_cluster.prediction.submission_merge import Merged
 from estimators import storage
+from estimators.errors import UserError
 
 _READ_AT_ONCE = 1 << 20
 _LIBRARIES = ("ray", "pyarrow", "numpy", "distributed-estimator-cluster")
@@ -26,9 +27,26 @@ def side_file_path(output: str) -> str:
 
 
 def write_side_file(options: PredictionOptions, prepared: Prepared, parts: FinishedParts, merged: Merged) -> None:
-    """Writes what is to be known of an output that was published. Equal outputs of equal input have equal ones."""
+    """Writes what is to be known of an output that was published. Equal outputs of equal input have equal ones.
+
+    Raises:
+      UserError: the disk does not take it, or does not give back the output.
+    """
+    path = side_file_path(options.output)
+    try:
+        storage.write_text(path, json.dumps(_content(options, prepared, parts, merged), indent=2) + "\n")
+    except OSError as error:
+        raise UserError(
+            "The submission is written and complete, but not the file that says what it was made of",
+            asked=f"{path} beside {options.output_flag}={options.output}",
+            found=error.strerror or str(error),
+            change="make room there and run the command again: no photo is predicted again",
+        ) from error
+
+
+def _content(options: PredictionOptions, prepared: Prepared, parts: FinishedParts, merged: Merged) -> dict[str, Any]:
     model = prepared.model
-    content = {
+    return {
         "output": options.output,
         "rows": merged.rows,
         "quarantined": merged.quarantined,
@@ -52,7 +70,6 @@ def write_side_file(options: PredictionOptions, prepared: Prepared, parts: Finis
             **{name: _version(name) for name in _LIBRARIES},
         },
     }
-    storage.write_text(side_file_path(options.output), json.dumps(content, indent=2) + "\n")
 
 
 def _digests(output: str) -> Any:

@@ -93,7 +93,7 @@ def json_output(folder: str, shards: int) -> Iterator[WriteRows]:
     """Writes `prediction.results-00000-of-000NN`, one for each input file, which appear together at the end.
 
     They are written into a hidden folder inside `folder`; files of that kind that lie there already are replaced when
-    all new ones are complete, and other files are left alone.
+    all new ones are complete, other files are left alone, and if moving them fails the older ones are put back.
 
     Args:
       folder: is made if it is missing.
@@ -130,8 +130,23 @@ def json_output(folder: str, shards: int) -> Iterator[WriteRows]:
 
 
 def _replace(folder: str, hidden: str, names: list[str]) -> None:
-    for name in storage.list_dir(folder):
-        if _RESULTS_FILE.fullmatch(name) and name not in names:
-            storage.delete(os.path.join(folder, name))
-    for name in names:
-        storage.rename(os.path.join(hidden, name), os.path.join(folder, name))
+    """Moves results from a hidden folder into the place of older ones.
+
+    All older ones go first. Who looks meanwhile, or after this process was killed here, finds results that are not
+    complete, which the converter refuses, and never those of two models beside each other.
+    """
+    replaced = os.path.join(hidden, "replaced")
+    storage.make_dirs(replaced)
+    older = [name for name in storage.list_dir(folder) if _RESULTS_FILE.fullmatch(name)]
+    with contextlib.ExitStack() as undo:
+        for name in older:
+            _move(name, folder, replaced, undo)
+        for name in names:
+            _move(name, hidden, folder, undo)
+        undo.pop_all()
+
+
+def _move(name: str, source: str, target: str, undo: contextlib.ExitStack) -> None:
+    here, there = os.path.join(source, name), os.path.join(target, name)
+    storage.rename(here, there)
+    undo.callback(storage.rename, there, here)

@@ -14,6 +14,7 @@ import numpy as np
 
 from estimators import storage
 from estimators.errors import DataError, UserError
+from estimators.scratch_folder import scratch_errors_told
 from estimators.submission.unique_ids import Hashes, UniqueIds, hashes_of
 
 _FLAG = "--sample_submission"
@@ -22,35 +23,43 @@ _SHOWN = 3
 
 
 def check_sample(path: str) -> None:
-    """Looks at the beginning of the file.
+    """Reads the whole file, so that its last row cannot end a run that has predicted a million photos.
 
     Raises:
       UserError: it cannot be read, or holds no id.
     """
+    if not sum(1 for _ in _sample_ids(path)):
+        raise _unusable(path, "no row behind the header")
+
+
+def _sample_ids(path: str) -> Iterator[bytes]:
+    """The first field of each row behind the header.
+
+    Raises:
+      UserError: it cannot be read, or is no CSV.
+    """
+    line = 0
     try:
-        for _ in _sample_ids(path):
-            return
-        found = "no row behind the header"
+        with storage.open_binary(path) as file:
+            rows = csv.reader(codecs.iterdecode(_lines(file), "utf-8-sig"))
+            next(rows, None)
+            for row in rows:
+                line = rows.line_num
+                if row:
+                    yield row[0].encode("utf-8")
     except OSError as error:
-        found = error.strerror or str(error)
+        raise _unusable(path, error.strerror or str(error)) from None
     except (ValueError, csv.Error) as error:
-        found = f"no CSV: {error}"
-    raise UserError(
+        raise _unusable(path, f"no CSV behind line {line}: {error}") from None
+
+
+def _unusable(path: str, found: str) -> UserError:
+    return UserError(
         "The sample submission cannot be used",
         asked=f"{_FLAG}={path}",
         found=found,
         change=f"{_FLAG} to the CSV that the competition offers: a header, then rows that begin with an id",
     )
-
-
-def _sample_ids(path: str) -> Iterator[bytes]:
-    """The first field of each row behind the header."""
-    with storage.open_binary(path) as file:
-        rows = csv.reader(codecs.iterdecode(_lines(file), "utf-8-sig"))
-        next(rows, None)
-        for row in rows:
-            if row:
-                yield row[0].encode("utf-8")
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes]:
@@ -71,7 +80,7 @@ class SampleCheck:
         self._theirs, self._ours = (UniqueIds(_made(os.path.join(folder, name))) for name in ("theirs", "ours"))
         self._order = os.path.join(folder, "order")
         self._first_difference: int | None = None
-        with open(self._order, "wb") as order:
+        with scratch_errors_told(folder), open(self._order, "wb") as order:
             for ids in _chunks(_sample_ids(path)):
                 hashes = hashes_of(ids)
                 self._theirs.add(hashes)

@@ -14,6 +14,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
+from estimators.scratch_folder import scratch_errors_told
+
 _RANGES_BITS = 6
 _ROWS_BUFFERED = 1 << 16
 _GROUPS_COMPARED, _ROWS_COMPARED = 100, 100
@@ -82,7 +84,7 @@ class UniqueIds:
         entries = entries[order]
         for path, begin, end in zip(self._paths, borders, borders[1:], strict=False):
             if begin < end:
-                with open(path, "ab") as file:
+                with scratch_errors_told(path), open(path, "ab") as file:
                     file.write(entries[begin:end].tobytes())
         self._buffered, self._flushed = [], self.rows
 

@@ -1,5 +1,7 @@
 """launch.inference in pieces of 1 MiB, with a pause behind each: python -m tests.integration.slow_inference SECONDS …
 
+There is a pause before each of them is merged too.
+
 So that a test can interfere between them. The last line tells how many parts were computed.
 """
 
@@ -18,7 +20,7 @@ from launch.flags import parse_flags, run_command
 def main() -> None:
     seconds = float(sys.argv.pop(1))
     (options,) = parse_flags("slow_inference", __doc__, PredictionOptions)
-    add, added = FinishedParts.add, 0
+    add, read, added = FinishedParts.add, FinishedParts.read, 0
 
     def add_slowly(self: FinishedParts, part: Any) -> Any:
         nonlocal added
@@ -26,7 +28,12 @@ def main() -> None:
         added += 1
         return add(self, part)
 
+    def read_slowly(self: FinishedParts, file: int, number: int) -> Any:
+        time.sleep(seconds)
+        return read(self, file, number)
+
     FinishedParts.add = add_slowly  # type: ignore[method-assign,assignment]
+    FinishedParts.read = read_slowly  # type: ignore[method-assign,assignment]
     prediction_job.run_prediction(options, piece_bytes=1 << 20)
     print(f"parts computed: {added}")
 

@@ -17,6 +17,8 @@ from cvd_cluster.prediction.reading_plan import reading_tasks
 from cvd_cluster.ray_session import ray_session
 from estimators.errors import DataError, UserError
 from estimators.record_schema import parse_example, serialize_example
+from estimators.submission.conversion import convert
+from estimators.submission.conversion_options import ConversionOptions
 from estimators.tfrecord_framing import read_records
 from tests.estimators.drawn_records import flip, offset_of, picture
 from tests.integration.commands import run_command
@@ -188,6 +190,15 @@ def test_json_lines_become_the_same_csv(runs: Runs, tmp_path: Path) -> None:
     )
     assert done.code == 0 and done.lines == [f"wrote 46 rows to {tmp_path}/converted.csv, from 5 files"], done.output
     assert (tmp_path / "converted.csv").read_bytes() == runs.output.read_bytes()
+    for form in ("probability", "top_k"):
+        runs.predict(f"{tmp_path}/in/*", output_format=form)
+        converted = ConversionOptions(
+            json_prediction_files_pattern=f"{folder}/prediction.results-*",
+            csv_output_file=f"{tmp_path}/{form}.csv",
+            output_format=form,
+        )
+        assert convert(converted) == 46
+        assert (tmp_path / f"{form}.csv").read_bytes() == runs.output.read_bytes()
 
 
 def test_one_prediction_has_many_forms_and_a_side_file(runs: Runs, tmp_path: Path) -> None:

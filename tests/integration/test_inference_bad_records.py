@@ -192,7 +192,10 @@ def test_the_counts_add_up(quarantined: Outcome, defaulted: Outcome) -> None:
     assert len(quarantined.rows) == good and len(quarantined.quarantine) == len(BAD)
     result = defaulted.result
     assert (result.rows, result.quarantined, result.defaulted) == (good + named, len(BAD) - named, named)
-    assert f"{len(BAD)} quarantined" in str(quarantined.result)
+    assert f"wrote {good} rows to " in str(quarantined.result) and f", {len(BAD)} quarantined:" in str(
+        quarantined.result
+    )
+    assert f"wrote {good + named} rows ({named} of them defaults) to " in str(result)
 
 
 def test_odd_pictures_and_ids_are_as_good_as_others(quarantined: Outcome) -> None:
@@ -255,6 +258,52 @@ def test_a_disk_that_takes_no_more_is_told_and_the_old_output_stays(runs: Runs, 
     assert runs.output.read_text() == "old\n"
     assert [path.name for path in runs.folder.iterdir()] == [runs.output.name]
     assert runs.predict(str(tmp_path / "in")).rows == 2 * GOOD
+
+
+def test_a_disk_that_fills_while_the_submission_is_written_loses_nothing(runs: Runs, tmp_path: Path) -> None:
+    long = "x" * 200
+    records = [serialize_example(picture(9), f"{i}-{long}") for i in range(100)]
+    (tmp_path / "in").write_bytes(b"".join(map(framed, records)))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (15_000, before[1]))  # a part fits, 100 rows do not
+    try:
+        with pytest.raises(UserError, match="cannot be written; what was there before is as it was"):
+            runs.predict(str(tmp_path / "in"), piece_bytes=2000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert {path.name for path in runs.folder.iterdir()} == {runs.output.name, f"{runs.output.name}.parts"}
+    assert runs.output.read_text() == "old\n"
+    result = runs.predict(str(tmp_path / "in"), piece_bytes=2000)
+    assert (result.rows, result.predictors) == (100, 0)
+
+
+def test_a_disk_that_has_no_room_for_the_side_file_does_not_say_that_there_is_no_submission(
+    runs: Runs, tmp_path: Path, monkeypatch
+) -> None:
+    from cvd_cluster.prediction import side_file
+
+    def full(path: str, text: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(side_file.storage, "write_text", full)
+        with pytest.raises(UserError, match="written and complete") as caught:
+            runs.predict(str(tmp_path / "in"))
+    assert f"{runs.output}.json" in caught.value.asked
+    assert len(runs.output.read_text().splitlines()) == 2 * GOOD + 1
+    result = runs.predict(str(tmp_path / "in"))
+    assert (result.rows, result.predictors) == (2 * GOOD, 0)
+
+
+def test_what_only_looks_like_records_inside_of_a_record_is_no_reason_to_fail(runs: Runs, tmp_path: Path) -> None:
+    # A field that nobody knows, with framed records that are no examples: pieces begin in it, and read them at first.
+    inner = b"".join(framed(b"no example at all") for _ in range(300))
+    size = len(inner)
+    field = bytes([0x7A, size & 0x7F | 0x80, size >> 7 & 0x7F | 0x80, size >> 14]) + inner
+    records = [*_good("before"), serialize_example(picture(9), "outer") + field, *_good("behind")]
+    (tmp_path / "in").write_bytes(b"".join(map(framed, records)))
+    result = runs.predict(str(tmp_path / "in"), piece_bytes=1000)
+    assert (result.rows, result.quarantined) == (2 * GOOD + 1, 0)
 
 
 def test_a_file_that_vanishes_during_the_run_is_named_and_can_come_back(

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -16,7 +17,7 @@ import pytest
 from estimators.record_schema import serialize_example
 from tests.estimators.drawn_records import offset_of, picture
 from tests.integration.commands import Finished, run_command, running_command
-from tests.integration.prediction_runs import DEADLY_WIDTH
+from tests.integration.prediction_runs import DEADLY_WIDTH, OLD
 from tests.integration.shards import write_shard
 
 COMMAND = "tests.integration.slow_inference"
@@ -64,16 +65,16 @@ def _parts(folder: Path) -> int:
     return len(list((folder / "out.csv.parts").glob("*.arrow")))
 
 
-def _wait_for_parts(process: subprocess.Popen[str], folder: Path, count: int) -> None:
+def _wait_for(process: subprocess.Popen[str], happened: Callable[[], bool]) -> None:
     until = time.monotonic() + 120
-    while _parts(folder) < count:
+    while not happened():
         assert process.poll() is None and time.monotonic() < until
         time.sleep(0.02)
 
 
 def test_a_driver_that_is_killed_loses_nothing_that_is_finished(model_dir, photos, tmp_path, expected):
     with running_command(COMMAND, "0.3", *_flags(model_dir, photos, tmp_path)) as (process, _):
-        _wait_for_parts(process, tmp_path, 9)
+        _wait_for(process, lambda: _parts(tmp_path) >= 9)
         process.kill()
         process.wait()
     kept = _parts(tmp_path)
@@ -85,10 +86,26 @@ def test_a_driver_that_is_killed_loses_nothing_that_is_finished(model_dir, photo
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".json") == ["out.csv"]
 
 
+def test_a_driver_that_is_killed_while_it_merges_publishes_nothing_and_computes_nothing_again(
+    model_dir, photos, tmp_path, expected
+):
+    (tmp_path / "out.csv").write_text(OLD)
+    with running_command(COMMAND, "0.1", *_flags(model_dir, photos, tmp_path)) as (process, _):
+        _wait_for(process, lambda: any(tmp_path.glob(".out.csv.*.partial")))
+        process.kill()
+        process.wait()
+    assert _parts(tmp_path) == PARTS and (tmp_path / "out.csv").read_text() == OLD
+    done = _predict(model_dir, photos, tmp_path)
+    assert done.code == 0 and done.lines[-1] == "parts computed: 0", done.output
+    assert done.lines[-2].endswith("all were predicted by an earlier run"), done.output
+    assert (tmp_path / "out.csv").read_bytes() == expected
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "out.csv.json"]
+
+
 def test_predictors_and_readers_that_are_killed_are_replaced(model_dir, photos, tmp_path, expected):
     with running_command(COMMAND, "0.1", *_flags(model_dir, photos, tmp_path)) as (process, _):
         for parts in (1, 8):
-            _wait_for_parts(process, tmp_path, parts)
+            _wait_for(process, lambda parts=parts: _parts(tmp_path) >= parts)
             assert _kill(process.pid, PREDICTOR) == 1
             _kill(process.pid, READER)
         output, _ = process.communicate(timeout=180)

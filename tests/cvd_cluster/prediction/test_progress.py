@@ -37,6 +37,15 @@ def _advance(progress: Progress, now: list[float]) -> None:
         progress.advance(256, 100)
 
 
+def test_of_a_packed_file_the_rate_is_told_but_not_the_time_left():
+    now, lines = [100.0], list[str]()
+    progress = Progress(1000, lines.append, clock=lambda: now[0])
+    for seconds in (5.0, 7.0):
+        now[0] = 100.0 + seconds
+        progress.advance(256, 0)
+    assert lines[-1] == "num examples processed: 512 elapsed seconds: 7.00, 128 a second"
+
+
 def test_the_first_and_the_last_batch_and_one_a_second_have_a_line_with_rate_and_time_left():
     now, lines = [100.0], list[str]()
     progress = Progress(1000, lines.append, clock=lambda: now[0])

@@ -70,3 +70,11 @@ def test_a_file_that_is_no_sample_is_told(tmp_path, content):
         (tmp_path / "sample.csv").write_bytes(content)
     with pytest.raises(UserError, match="sample submission cannot be used"):
         check_sample(str(tmp_path / "sample.csv"))
+
+
+@pytest.mark.parametrize("row", [b"\xff.jpg,0", b'"' + b"x" * 200_000 + b'",0'])
+def test_a_row_far_down_that_is_no_csv_is_told_before_anything_begins(tmp_path, row):
+    (tmp_path / "sample.csv").write_bytes(b"Id,Category\n" + b"1.jpg,0\n" * 50_000 + row + b"\n")
+    with pytest.raises(UserError, match="sample submission cannot be used") as caught:
+        check_sample(str(tmp_path / "sample.csv"))
+    assert "behind line 50001" in caught.value.found

@@ -1,0 +1,75 @@
+"""New results take the place of older ones whole, or the older ones stay."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from cvd_cluster.prediction import submission_output
+from cvd_cluster.prediction.submission_output import json_output
+from estimators import storage
+from estimators.errors import DataError
+from estimators.submission.json_results import require_all_shards
+from estimators.submission.prediction_columns import SCHEMA
+
+SHARDS = 3
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def _write(folder: Path, image_id: str) -> None:
+    row = pa.Table.from_pylist([{"image_id": image_id, "class_indexes": [1], "predictions": [1.0]}], SCHEMA)
+    with json_output(str(folder), SHARDS) as write:
+        for shard in range(SHARDS):
+            write(shard, row)
+
+
+def _fails_at(number: int, monkeypatch: pytest.MonkeyPatch, *, killed: bool) -> None:
+    """The disk refuses a move of results, or the process ends there."""
+    rename, moves = storage.rename, 0
+
+    def counted(source: str, target: str) -> None:
+        nonlocal moves
+        moves += 1
+        if moves == number and killed:
+            os._exit(9)
+        if moves == number:
+            raise OSError("no more")
+        rename(source, target)
+
+    monkeypatch.setattr(submission_output.storage, "rename", counted)
+
+
+@pytest.mark.parametrize("move", range(1, 2 * SHARDS + 1))
+def test_a_disk_that_refuses_a_move_keeps_the_older_results(tmp_path, monkeypatch, move):
+    _write(tmp_path, "old")
+    older = _contents(tmp_path)
+    _fails_at(move, monkeypatch, killed=False)
+    with pytest.raises(OSError, match="no more"):
+        _write(tmp_path, "new")
+    assert _contents(tmp_path) == older and len(list(tmp_path.iterdir())) == SHARDS
+
+
+@pytest.mark.parametrize("move", range(2, 2 * SHARDS + 1))
+def test_a_process_that_is_killed_while_it_moves_never_leaves_a_mixture_of_two_models(tmp_path, monkeypatch, move):
+    _write(tmp_path, "old")
+    child = os.fork()
+    if child == 0:
+        _fails_at(move, monkeypatch, killed=True)
+        _write(tmp_path, "new")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    left = _contents(tmp_path)
+    assert len(set(left.values())) <= 1 and len(left) < SHARDS
+    if left:
+        with pytest.raises(DataError, match="missing"):
+            require_all_shards([str(tmp_path / name) for name in left], flag="json_prediction_files_pattern")
+    storage.delete_partials_of(submission_output.results_prefix(str(tmp_path)))  # as the next run does
+    monkeypatch.undo()
+    _write(tmp_path, "new")
+    assert len(_contents(tmp_path)) == SHARDS and all(b"new" in one for one in _contents(tmp_path).values())

@@ -1,0 +1,39 @@
+"""A place that cannot be written to is told before anything begins."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from estimators.errors import UserError
+from estimators.submission.target import check_target
+
+NOBODY = 65534
+
+
+@contextlib.contextmanager
+def _not_as_root() -> Iterator[None]:
+    """Root may write everywhere."""
+    if os.getuid() != 0:
+        yield
+        return
+    os.setresuid(NOBODY, NOBODY, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_folder_without_permission_is_named(tmp_path, folder):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o555)
+    for above in [tmp_path, *tmp_path.parents[:2]]:  # pytest's own folders are for one user alone
+        above.chmod(above.stat().st_mode | 0o055)
+    with _not_as_root(), pytest.raises(UserError, match="cannot be written") as caught:
+        check_target(str(closed / "out.csv"), flag="output_file", inputs=[], folder=folder)
+    assert caught.value.found == f"no permission to write in {closed}" and "--output_file" in caught.value.change
+    assert list(closed.iterdir()) == []
