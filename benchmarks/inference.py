@@ -5,7 +5,7 @@
 speed    the rate between 20 % and 90 % of 20,000 photos: launch.inference, a plain loop of TFRecordDataset and a
          SavedModel as guides show it, the quickest such loop, reading + decoding + resizing alone,
          ray.data.read_tfrecords + write_csv
-start    the whole command on 4,000 photos: launch.inference and the plain loop
+start    the whole command on 4,000 photos: launch.inference and the plain loop; and what its start is made of
 memory   of each process of launch.inference, with 50,000 and with 1,000,000 pictures of 24 x 24 pixels
 merge    rows a second of the merge alone
 
@@ -15,6 +15,7 @@ ratios and processor times of each round, which other work on the machine distur
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
@@ -55,12 +56,17 @@ class BenchmarkOptions(Options):
     )
 
 
-def _seconds(command: list[str]) -> float:
-    """Seconds that a command takes."""
-    begun = time.perf_counter()
+def _output(command: list[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=_ROOT)
     if done.returncode:
         raise InfrastructureError("A measured command failed", asked=" ".join(command), found=done.stderr[-2000:])
+    return done.stdout
+
+
+def _seconds(command: list[str]) -> float:
+    """Seconds that a command takes."""
+    begun = time.perf_counter()
+    _output(command)
     return time.perf_counter() - begun
 
 
@@ -121,7 +127,15 @@ def _start(bench: _Bench, options: BenchmarkOptions) -> None:
     print("| --- | --- | --- |")
     for name, seconds in zip(("launch.inference", "plain loop"), zip(*pairs, strict=True), strict=True):
         print(f"| {name} | {statistics.median(seconds):.1f} | {', '.join(f'{one:.1f}' for one in seconds)} |")
-    print(f"| more | {statistics.median(ours - plain for ours, plain in pairs):.1f} | |", flush=True)
+    print(f"| more | {statistics.median(ours - plain for ours, plain in pairs):.1f} | |\n", flush=True)
+    profiles = [_profile(bench.model_dir) for _ in range(options.rounds)]
+    print("| of the start, each by itself | seconds, median |\n| --- | --- |")
+    for name in profiles[0]:
+        print(f"| {name} | {statistics.median(profile[name] for profile in profiles):.2f} |", flush=True)
+
+
+def _profile(model_dir: str) -> dict[str, float]:
+    return dict(json.loads(_output([sys.executable, "-m", "benchmarks.inference_start", model_dir])))
 
 
 def _memory(bench: _Bench, options: BenchmarkOptions) -> None:

@@ -55,26 +55,43 @@ def check_generation(train_dir: str, own: int) -> None:
 
     Raises:
       FencedError: a later one has begun; at once.
-      InfrastructureError: the folder here does not know of this one, and does not learn of it within some seconds.
+      InfrastructureError: see `check_is_known`.
     """
-    until = time.monotonic() + _STALE_SECS
-    while (current := current_generation(train_dir)) < own and time.monotonic() < until:
-        time.sleep(_LOOK_AGAIN_SECS)
+    current = check_is_known(train_dir, own)
     if current > own:
         raise FencedError(
             "A later generation of this run has taken over, so this process ends without writing",
             asked=f"a checkpoint in {train_dir} by generation {own}",
             found=f"generation {current} in {GENERATION_FILE}",
         )
-    if current < own:
-        gone = not storage.exists(train_dir)
-        seen = f"generation {current} in {GENERATION_FILE}" if current else f"no {GENERATION_FILE}"
-        raise InfrastructureError(
-            "--train_dir is gone, so the run ends here"
-            if gone
-            else "--train_dir is not the folder of this run any more, so the run ends here",
-            asked=f"--train_dir={train_dir}, in which generation {own} has begun",
-            found=f"{'no such folder' if gone else seen} on {socket.gethostname()}",
-            change="bring the folder back (a mount that was lost, or is missing on that node?); then the same command, "
-            "without --start_new_model, goes on from the newest checkpoint",
-        )
+
+
+def check_is_known(train_dir: str, own: int) -> int:
+    """Makes sure that the folder here is that of a run; also for who outlives generations, as an evaluator does.
+
+    Args:
+      train_dir: the folder.
+      own: a generation that has begun there.
+
+    Returns:
+      The number of the latest one.
+
+    Raises:
+      InfrastructureError: the folder here does not know of `own`, and does not learn of it within some seconds.
+    """
+    until = time.monotonic() + _STALE_SECS
+    while (current := current_generation(train_dir)) < own and time.monotonic() < until:
+        time.sleep(_LOOK_AGAIN_SECS)
+    if current >= own:
+        return current
+    gone = not storage.exists(train_dir)
+    seen = f"generation {current} in {GENERATION_FILE}" if current else f"no {GENERATION_FILE}"
+    raise InfrastructureError(
+        "--train_dir is gone, so the run ends here"
+        if gone
+        else "--train_dir is not the folder of this run any more, so the run ends here",
+        asked=f"--train_dir={train_dir}, in which generation {own} has begun",
+        found=f"{'no such folder' if gone else seen} on {socket.gethostname()}",
+        change="bring the folder back (a mount that was lost, or is missing on that node?); then the same command, "
+        "without --start_new_model, goes on from the newest checkpoint",
+    )

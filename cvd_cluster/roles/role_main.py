@@ -19,6 +19,7 @@ from typing import Any
 from cvd_cluster.roles.orders import Orders
 from cvd_cluster.roles.role_assignment import RoleAssignment
 from estimators.errors import HarnessError
+from estimators.generation import check_is_known
 from estimators.tensorflow_compat import quiet_tensorflow
 
 # After the last checkpoint `session.close()` of a chief whose peers were restarted can hang for 40 s.
@@ -115,6 +116,7 @@ def _train(assignment: RoleAssignment, orders: Orders, reporter: PipeReporter) -
 def _evaluate(assignment: RoleAssignment, orders: Orders, reporter: PipeReporter) -> None:
     # Before TensorFlow is imported: until the first step the training roles need the processors.
     orders.next_line()
+    check_is_known(assignment.options.train_dir, assignment.generation)
     from estimators.evaluation_run import run_evaluation
 
     run_evaluation(assignment.options, line=reporter.line, alive=reporter.alive)

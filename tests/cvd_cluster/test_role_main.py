@@ -8,15 +8,21 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from cvd_cluster.errors import RoleError
 from cvd_cluster.roles import role_main
+from cvd_cluster.roles.orders import Orders
+from cvd_cluster.roles.role_assignment import RoleAssignment
 from cvd_cluster.roles.role_main import PipeReporter
 from cvd_cluster.roles.role_status import RoleFailure
-from estimators.errors import DataError
+from estimators import generation
+from estimators.data_check import DataFiles
+from estimators.errors import DataError, InfrastructureError
+from estimators.experiment_options import ExperimentOptions
+from estimators.training_plan import TrainingPlan
 
 ROOT = Path(__file__).parents[2]
 
@@ -147,3 +153,18 @@ def test_an_error_that_is_none_of_tensorflows_is_sent_without_waiting_for_its_im
         "role_main._send_failure(reporter, UserError('x')); assert 'tensorflow' not in sys.modules"
     )
     assert code == 0 and events[0]["is_echo"] is False
+
+
+def test_an_evaluator_does_not_wait_in_a_folder_that_is_not_the_runs(
+    pipe: Pipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Told:
+        def next_line(self) -> str:
+            return "begin"
+
+    monkeypatch.setattr(generation, "_STALE_SECS", 0.1)
+    options = ExperimentOptions(train_dir=str(tmp_path), train_data_pattern="/d/*", eval_data_pattern="/e/*")
+    plan = TrainingPlan("parameter_server", 1, 1, DataFiles(("/d/a",), (1,)), DataFiles(("/e",), (4,)), 8, 5)
+    assignment = RoleAssignment(options, plan, "evaluator", -1, "/tmp/scratch", generation=1)
+    with pytest.raises(InfrastructureError, match="not the folder of this run"):
+        role_main._evaluate(assignment, cast(Orders, Told()), pipe.reporter)
