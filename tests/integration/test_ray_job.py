@@ -29,6 +29,7 @@ from tests.integration.commands import (
     roles_left_behind,
     roles_with,
     run_command,
+    running_command,
 )
 
 _ROOT = Path(__file__).parents[2]
@@ -229,6 +230,26 @@ def test_a_run_joins_the_cluster_of_ray_address_and_leaves_it_up(
     assert joined.code == 0, joined.output
     assert joined.left_behind() == []
     assert roles_left_behind(cluster[MARK]) == [], "what Ray starts carries the mark of its raylet"
+
+
+def test_a_command_that_is_killed_leaves_no_role_on_the_cluster(
+    cluster: dict[str, str], photos: Path, tmp_path: Path
+) -> None:
+    token = {key: value for key, value in cluster.items() if key.startswith("RAY_")} | {"RAY_ADDRESS": cluster["GCS"]}
+    with running_command(
+        "launch.train",
+        f"--train_data_pattern={photos}/catsvsdogs/train/*",
+        f"--train_dir={tmp_path}/run",
+        "--strategy=multi_worker_mirrored",
+        "--batch_size=64",
+        "--max_steps=1000000",
+        env=token,
+    ) as (process, _):
+        assert process.stdout is not None
+        assert any("first step: chief-0" in line for line in process.stdout)
+        assert roles_with(cluster[MARK])
+        process.kill()
+        assert roles_left_behind(cluster[MARK], patience=10.0) == []
 
 
 # Most often longer than the 3 s that a stopped command has: then the checkpoint comes after its end.

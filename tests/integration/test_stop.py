@@ -68,7 +68,8 @@ def test_a_run_that_is_told_to_stop_saves_and_goes_on_there(strategy: str, tmp_p
     assert resumed.left_behind() == []
 
 
-def test_a_command_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("strategy", ["parameter_server", "multi_worker_mirrored"])
+def test_a_command_that_is_killed_leaves_nothing(strategy: str, tmp_path: Path) -> None:
     write_shard(tmp_path / "train", good_records(64))
     with running_command(
         "launch.train",
@@ -77,7 +78,7 @@ def test_a_command_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
         f"--train_dir={tmp_path}/run",
         "--batch_size=4",
         "--max_steps=1000000",
-        *STRATEGIES["parameter_server"],
+        *STRATEGIES[strategy],
     ) as (process, mark):
         assert process.stdout is not None
         assert any("first step: chief-0" in line for line in process.stdout)
