@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from PIL import Image
 
 from cvd_cluster.ray_session import ray_session
+from estimators import storage
 from estimators.errors import DataError, UserError
 from estimators.record_schema import serialize_example
 from estimators.tfrecord_framing import framed
@@ -280,13 +281,11 @@ def test_a_disk_that_fills_while_the_submission_is_written_loses_nothing(runs: R
 def test_a_disk_that_has_no_room_for_the_side_file_does_not_say_that_there_is_no_submission(
     runs: Runs, tmp_path: Path, monkeypatch
 ) -> None:
-    from cvd_cluster.prediction import side_file
-
     def full(path: str, text: str) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched:
-        patched.setattr(side_file.storage, "write_text", full)
+        patched.setattr(storage, "write_text", full)
         with pytest.raises(UserError, match="written and complete") as caught:
             runs.predict(str(tmp_path / "in"))
     assert f"{runs.output}.json" in caught.value.asked

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import random
 import signal
 import subprocess
@@ -65,6 +66,10 @@ def _parts(folder: Path) -> int:
     return len(list((folder / "out.csv.parts").glob("*.arrow")))
 
 
+def _has_parts(folder: Path, count: int) -> bool:
+    return _parts(folder) >= count
+
+
 def _wait_for(process: subprocess.Popen[str], happened: Callable[[], bool]) -> None:
     until = time.monotonic() + 120
     while not happened():
@@ -74,7 +79,7 @@ def _wait_for(process: subprocess.Popen[str], happened: Callable[[], bool]) -> N
 
 def test_a_driver_that_is_killed_loses_nothing_that_is_finished(model_dir, photos, tmp_path, expected):
     with running_command(COMMAND, "0.3", *_flags(model_dir, photos, tmp_path)) as (process, _):
-        _wait_for(process, lambda: _parts(tmp_path) >= 9)
+        _wait_for(process, functools.partial(_has_parts, tmp_path, 9))
         process.kill()
         process.wait()
     kept = _parts(tmp_path)
@@ -105,7 +110,7 @@ def test_a_driver_that_is_killed_while_it_merges_publishes_nothing_and_computes_
 def test_predictors_and_readers_that_are_killed_are_replaced(model_dir, photos, tmp_path, expected):
     with running_command(COMMAND, "0.1", *_flags(model_dir, photos, tmp_path)) as (process, _):
         for parts in (1, 8):
-            _wait_for(process, lambda parts=parts: _parts(tmp_path) >= parts)
+            _wait_for(process, functools.partial(_has_parts, tmp_path, parts))
             assert _kill(process.pid, PREDICTOR) == 1
             _kill(process.pid, READER)
         output, _ = process.communicate(timeout=180)

@@ -42,7 +42,7 @@ def _fails_at(number: int, monkeypatch: pytest.MonkeyPatch, *, killed: bool) -> 
             raise OSError("no more")
         rename(source, target)
 
-    monkeypatch.setattr(submission_output.storage, "rename", counted)
+    monkeypatch.setattr(storage, "rename", counted)
 
 
 @pytest.mark.parametrize("move", range(1, 2 * SHARDS + 1))
