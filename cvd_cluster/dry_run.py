@@ -45,7 +45,7 @@ def dry_run(
     if cluster.cluster_file is None and not cluster.in_this_process and not starts_ray_here():
         with checked_run(options, cluster, start_new_model=start_new_model, announce=announce) as run:
             plan, tasks = run.plan, run.tasks
-            nodes = {task: report.host for task, report in run.nodes.items()}
+            nodes = {task: report.view.host for task, report in run.nodes.items()}
         checks += ["room on the cluster", "versions, data and --train_dir on every node"]
     else:
         with graph_checked_beside(options) as graph_is_built:

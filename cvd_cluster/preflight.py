@@ -9,46 +9,34 @@ On a Ray that was started here every role is on this machine, where all of it is
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import os
-import platform
-import socket
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cvd_cluster.node_look import BUCKET_RIGHTS, NodeView, check_view, on_nodes, view_of
 from cvd_cluster.topology import Task
 from estimators import storage
-from estimators.errors import InfrastructureError, UserError
+from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
 from estimators.training_plan import TrainingPlan
 
-_LOOK_SECS = 60.0
 # A network file system may show a file that another machine wrote a moment later.
 _SEEN_SECS = 5.0
-_MOST_SHOWN = 3
-# On Google Cloud `ray up` gives the head an account that it made, and the workers that of `serviceAccounts`.
-_BUCKET_RIGHTS = (
-    "give that machine's account (serviceAccounts in cluster.yaml) the right to read and write the bucket's objects"
-)
 
 
 @dataclass(frozen=True)
 class NodeReport:
-    """What a node said of itself.
+    """What a node said of itself and of train_dir.
 
     Attributes:
-      host: its name.
-      versions: package -> version, "Python" among them.
-      unreadable: paths of data files that cannot be read there, each with the reason.
+      view: its versions, and the data files that it cannot read.
       train_dir_trouble: why train_dir is not the folder that this command sees; "" if it is.
     """
 
-    host: str
-    versions: Mapping[str, str]
-    unreadable: tuple[str, ...]
+    view: NodeView
     train_dir_trouble: str
 
 
@@ -83,49 +71,19 @@ def look_at_nodes(
 def _reports(
     first: Mapping[str, Task], group: Any, tasks: Sequence[Task], folder: str, paths: Sequence[str]
 ) -> dict[str, NodeReport]:
-    import ray
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-    look = ray.remote(num_cpus=0, max_retries=0)(_look)
-    calls = {
-        node: look.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group, tasks.index(task))).remote(
-            folder, node, tuple(paths)
-        )
-        for node, task in first.items()
-    }
-    try:
-        return dict(zip(calls, ray.get(list(calls.values()), timeout=_LOOK_SECS), strict=True))
-    except ray.exceptions.RayError as error:
-        raise InfrastructureError(
-            "A node of the cluster cannot be looked at",
-            asked=", ".join(task.name for task in first.values()),
-            found=str(error).strip().splitlines()[-1],
-            change="is this project installed there, as it is here? See also the logs of Ray on that node",
-        ) from error
+    return on_nodes(
+        _look,
+        {node: (folder, node, tuple(paths)) for node in first},
+        {node: PlacementGroupSchedulingStrategy(group, tasks.index(task)) for node, task in first.items()},
+        names=[task.name for task in first.values()],
+    )
 
 
 def _look(folder: str, node: str, paths: Sequence[str]) -> NodeReport:
     """Runs on a node."""
-    return NodeReport(socket.gethostname(), _versions(), tuple(_unreadable(paths)), _exchange_tokens(folder, node))
-
-
-def _versions() -> dict[str, str]:
-    """Without an import, which would take TensorFlow seconds."""
-    versions = {"Python": platform.python_version()}
-    for package in ("ray", "tensorflow", "tensorflow-cpu"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package.removesuffix("-cpu")] = importlib.metadata.version(package)
-    return versions
-
-
-def _unreadable(paths: Sequence[str]) -> Iterator[str]:
-    # Of an object store, which is the same from everywhere, one file tells enough.
-    for path in paths if not storage.is_remote(paths[0]) else paths[:1]:
-        try:
-            with storage.open_binary(path) as file:
-                file.read(1)
-        except Exception as error:
-            yield f"{path}: {getattr(error, 'strerror', None) or ' '.join(str(error).split())[:200]}"
+    return NodeReport(view_of(paths), _exchange_tokens(folder, node))
 
 
 def _exchange_tokens(folder: str, node: str) -> str:
@@ -151,8 +109,7 @@ def _seen(path: str) -> bool:
 def _with_own_look(report: NodeReport, folder: str, node: str) -> NodeReport:
     if report.train_dir_trouble or _seen(os.path.join(folder, node)):
         return report
-    trouble = "what was written there is not seen by this command"
-    return NodeReport(report.host, report.versions, report.unreadable, trouble)
+    return NodeReport(report.view, "what was written there is not seen by this command")
 
 
 @contextlib.contextmanager
@@ -177,36 +134,21 @@ def _token_in(train_dir: str) -> Iterator[str]:
 
 
 def _check(reports: Mapping[str, NodeReport], options: ExperimentOptions) -> None:
-    here = _versions()
+    asked = f"--train_data_pattern={options.train_data_pattern}"
+    if options.eval_data_pattern:
+        asked += f" --eval_data_pattern={options.eval_data_pattern}"
     for report in reports.values():
-        different = [name for name in sorted({*here, *report.versions}) if here.get(name) != report.versions.get(name)]
-        if different:
-            raise UserError(
-                f"{report.host} has other versions than this machine",
-                asked=", ".join(f"{name} {here.get(name, 'not installed')}" for name in different),
-                found=", ".join(f"{name} {report.versions.get(name, 'not installed')}" for name in different),
-                change="install the same on all nodes (constraints.txt), and give their `ray start` that environment",
-            )
-        if report.unreadable:
-            raise UserError(
-                f"{report.host} cannot read the data",
-                asked=f"--train_data_pattern={options.train_data_pattern}"
-                + (f" --eval_data_pattern={options.eval_data_pattern}" if options.eval_data_pattern else ""),
-                found=f"{len(report.unreadable)} files, {'; '.join(report.unreadable[:_MOST_SHOWN])}",
-                change=_BUCKET_RIGHTS
-                if storage.is_remote(options.train_data_pattern)
-                else "paths that every node reaches: a network file system at the same place, or gs://",
-            )
+        check_view(report.view, asked=asked, what="the data")
         if report.train_dir_trouble and storage.is_remote(options.train_dir):
             raise UserError(
-                f"{report.host} cannot use the bucket of --train_dir, though this machine can",
+                f"{report.view.host} cannot use the bucket of --train_dir, though this machine can",
                 asked=f"--train_dir={options.train_dir}",
                 found=report.train_dir_trouble,
-                change=_BUCKET_RIGHTS,
+                change=BUCKET_RIGHTS,
             )
         if report.train_dir_trouble:
             raise UserError(
-                f"--train_dir is not the same folder on {report.host} as on this machine",
+                f"--train_dir is not the same folder on {report.view.host} as on this machine",
                 asked=f"--train_dir={options.train_dir}",
                 found=report.train_dir_trouble,
                 change="--train_dir to a folder that every node can write and read: a network file system at the same "

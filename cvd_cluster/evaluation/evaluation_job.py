@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from cvd_cluster.autoscaler import autoscaler_of_cluster, patience
+from cvd_cluster.node_look import look_from
 from cvd_cluster.placement import check_this_machine, placed
 from cvd_cluster.ray_session import ray_session, starts_ray_here
 from cvd_cluster.topology import Task
@@ -18,6 +19,7 @@ from estimators.data_check import DataFiles
 from estimators.errors import InfeasibleError
 from estimators.evaluation_run import EvaluationOptions, PreparedEvaluation, prepare_evaluation
 from estimators.tensorflow_compat import quiet_tensorflow
+from estimators.train_dir import EXPERIMENT_FILE
 
 
 def evaluate_on_cluster(evaluation: EvaluationOptions, *, line: Callable[[str], None]) -> int:
@@ -48,6 +50,8 @@ def evaluate_on_cluster(evaluation: EvaluationOptions, *, line: Callable[[str], 
             autoscaler = None if session.started_here else autoscaler_of_cluster()
             timeout_secs = patience(evaluation.placement_timeout_secs, autoscaler)
             with placed(tasks, timeout_secs=timeout_secs, autoscaler=autoscaler, announce=line) as group:
+                if not session.started_here:
+                    _look_at_nodes(evaluation, prepared, group)
                 return _run(evaluation, prepared, size, group, line)
 
 
@@ -61,6 +65,17 @@ def team_size(evaluation: EvaluationOptions, examples: int, line: Callable[[str]
             f"--eval_workers={evaluation.eval_workers} have work; all have with --batch_size={smaller}"
         )
     return min(batches, evaluation.eval_workers)
+
+
+def _look_at_nodes(evaluation: EvaluationOptions, prepared: PreparedEvaluation, placement_group: object) -> None:
+    import ray
+
+    look_from(
+        list(ray.util.placement_group_table(placement_group)["bundles_to_node_id"].values()),
+        [os.path.join(prepared.options.train_dir, EXPERIMENT_FILE), *prepared.data.paths],
+        asked=f"--train_dir={evaluation.train_dir} --eval_data_pattern={evaluation.eval_data_pattern}",
+        what="--train_dir or the data",
+    )
 
 
 def _run(

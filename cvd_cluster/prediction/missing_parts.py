@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Sequence
 
 from cvd_cluster.embedded_ray import usable_cores
+from cvd_cluster.node_look import look_from
 from cvd_cluster.prediction.awaited_machines import await_machines
 from cvd_cluster.prediction.bad_records import bad_record_error
 from cvd_cluster.prediction.finished_parts import FinishedParts
@@ -18,6 +20,7 @@ from cvd_cluster.prediction.preparation import Prepared
 from cvd_cluster.prediction.progress import Progress
 from cvd_cluster.prediction.reading_plan import ReadingTask, is_sure, pieces_to_read_again, reading_tasks
 from cvd_cluster.ray_session import RaySession, ray_session
+from estimators.exports import SAVED_MODEL
 from estimators.submission.target import write_errors_told
 
 
@@ -60,6 +63,7 @@ def predict_missing_parts(
         pieces = sum(len(task.pieces) or 1 + prepared.files[task.file].size // PIECE_BYTES for task in tasks)
         if not session.started_here:
             await_machines(options, pieces, announce)
+            _look_at_nodes(options, prepared)
         plan = _plan(options, session, cores, pieces, announce)
         run.compute(tasks, plan, session, announce)
         return plan.predictors
@@ -156,6 +160,19 @@ class _Run:
             return of.size if self._parts.of_file[file][number].eof is not None else 0
         piece = of.piece(file, number)
         return piece.end - piece.begin
+
+
+def _look_at_nodes(options: PredictionOptions, prepared: Prepared) -> None:
+    """Looks at each node that readers and predictors may come to."""
+    import ray
+
+    model_dir = prepared.model.model_dir
+    look_from(
+        [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")],
+        [os.path.join(model_dir, SAVED_MODEL), *(file.path for file in prepared.files)],
+        asked=f"--input_data_pattern={options.input_data_pattern}, and the model in {model_dir}",
+        what="the data or the model",
+    )
 
 
 def _plan(

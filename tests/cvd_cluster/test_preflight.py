@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cvd_cluster import preflight
+from cvd_cluster.node_look import NodeView, view_of
 from cvd_cluster.preflight import NodeReport, look_at_nodes
 from cvd_cluster.topology import Task
 from estimators.data_check import DataFiles
@@ -19,6 +20,10 @@ from estimators.training_plan import TrainingPlan
 
 TASKS = (Task("chief", 0, 1.0, 0), Task("worker", 0, 1.0, 0), Task("ps", 0, 1.0, 0))
 NODES = {0: "node-a", 1: "node-b", 2: "node-a"}
+
+
+def _report(*, train_dir_trouble: str, **view: Any) -> NodeReport:
+    return NodeReport(NodeView(**view), train_dir_trouble)
 
 
 def look(
@@ -36,7 +41,8 @@ def look(
     def reports(first: Mapping[str, Task], group: object, tasks: object, folder: str, paths: Any) -> Any:
         assert {node: task.name for node, task in first.items()} == {"node-a": "chief-0", "node-b": "worker-0"}
         found = {node: preflight._look(folder, node, paths) for node in first}
-        found["node-b"] = NodeReport(**{**vars(found["node-b"]), "host": "far-away", **other})
+        view, trouble = vars(found["node-b"].view), found["node-b"].train_dir_trouble
+        found["node-b"] = _report(**{**view, "host": "far-away", "train_dir_trouble": trouble, **other})
         return found
 
     monkeypatch.setattr(preflight, "_reports", reports)
@@ -56,15 +62,15 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **how: Any) -> str:
 
 def test_nodes_like_this_machine_are_told_by_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = look(tmp_path, monkeypatch, {})
-    assert [found[task].host == "far-away" for task in TASKS] == [False, True, False]
-    assert {"Python", "ray", "tensorflow"} <= set(found[TASKS[0]].versions)
+    assert [found[task].view.host == "far-away" for task in TASKS] == [False, True, False]
+    assert {"Python", "ray", "tensorflow"} <= set(found[TASKS[0]].view.versions)
 
 
 def test_a_node_with_other_versions_is_named_with_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    versions = {**preflight._versions(), "tensorflow": "2.14.0"}
+    versions = {**view_of([]).versions, "tensorflow": "2.14.0"}
     told = refused(tmp_path, monkeypatch, other={"versions": versions})
     assert "far-away has other versions" in told and "found:  tensorflow 2.14.0" in told
-    assert f"asked:  tensorflow {preflight._versions()['tensorflow']}" in told and "constraints.txt" in told
+    assert f"asked:  tensorflow {view_of([]).versions['tensorflow']}" in told and "constraints.txt" in told
     del versions["tensorflow"]
     assert "tensorflow not installed" in refused(tmp_path, monkeypatch, other={"versions": versions})
 
@@ -100,13 +106,13 @@ def test_a_node_that_sees_another_folder_says_so(tmp_path: Path, monkeypatch: py
             {"train_dir_trouble": "403 Forbidden"},
             "far-away cannot use the bucket of --train_dir, though this machine can",
         ),
-        ({"unreadable": ("gs://bucket/train-0: 403 Forbidden",)}, "far-away cannot read the data"),
+        ({"unreadable": {"gs://bucket/train-0": "403 Forbidden"}}, "far-away cannot read the data"),
     ],
 )
 def test_a_node_whose_account_may_not_use_the_bucket_is_told_what_it_lacks(wrong: Any, told: str) -> None:
     options = ExperimentOptions(train_dir="gs://bucket/run", train_data_pattern="gs://bucket/train-*")
-    sound: dict[str, Any] = {"host": "far-away", "versions": preflight._versions(), "unreadable": ()}
+    sound: dict[str, Any] = {"host": "far-away", "versions": view_of([]).versions, "unreadable": {}}
     with pytest.raises(UserError) as caught:
-        preflight._check({"node-b": NodeReport(**{**sound, "train_dir_trouble": "", **wrong})}, options)
+        preflight._check({"node-b": _report(**{**sound, "train_dir_trouble": "", **wrong})}, options)
     assert told in str(caught.value) and "403 Forbidden" in str(caught.value)
     assert "serviceAccounts in cluster.yaml" in str(caught.value)

@@ -66,3 +66,14 @@ def test_data_that_only_one_node_sees_is_told(cluster: OnPremCluster, data: Path
         done = cluster.submit("train", *flags, job="own-data")
     assert done.returncode == 2 and "h2 cannot read the data" in done.stdout, done.stdout
     assert f"{data}/train/train-00000-of-00008" in done.stdout and not train_dir.exists()
+
+
+def test_photos_that_only_one_node_sees_are_told_before_any_is_predicted(
+    cluster: OnPremCluster, data: Path, trained: Path, folder: Path
+) -> None:
+    output = folder / "no-photos.csv"
+    with mounted_over(cluster.hosts.hosts["h2"], data / "test"):
+        flags = [f"--train_dir={trained}", f"--input_data_pattern={data}/test/*", f"--output_file={output}"]
+        done = cluster.submit("inference", *flags, job="own-photos")
+    assert done.returncode == 2 and "h2 cannot read the data or the model" in done.stdout, done.stdout
+    assert f"{data}/test/test-00000-of-" in done.stdout and not output.exists()
