@@ -10,17 +10,23 @@ import contextlib
 import os
 import socket
 import sys
+import tempfile
+import threading
 from collections.abc import Callable, Iterator
+from typing import IO
 
 from estimators.child_process import ChildProcess, die_with_parent
 from estimators.errors import UserError
 
 _HOST = "127.0.0.1"  # TensorBoard knows no passwords
+_MOST_READ, _MOST_SHOWN = 8192, 300
 
 
 @contextlib.contextmanager
 def tensorboard_of(train_dir: str, port: int | None, *, announce: Callable[[str], None] = print) -> Iterator[None]:
     """Shows the curves of training and evaluation on http://127.0.0.1:port; for port None does nothing.
+
+    If it ends by itself that is told, with what it said last, and what goes on in the block goes on.
 
     Raises:
       UserError: something else listens there.
@@ -29,18 +35,36 @@ def tensorboard_of(train_dir: str, port: int | None, *, announce: Callable[[str]
         yield
         return
     _check_free(port)
-    with open(os.devnull, "wb") as nowhere:
+    wanted = threading.Event()
+    wanted.set()
+    with tempfile.TemporaryFile() as said:
         process = ChildProcess(
             [sys.executable, "-m", "estimators.tensorboard_server", train_dir, str(port)],
             # It is not to take a GPU's memory from those that train.
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "CUDA_VISIBLE_DEVICES": "-1"},
-            output=nowhere,
+            output=said,
         )
-    try:
-        announce(f"TensorBoard: http://{_HOST}:{port} on {socket.gethostname()}, to that machine only")
-        yield
-    finally:
-        process.kill()
+
+        def tell_its_end() -> None:
+            code = process.wait()
+            if wanted.is_set():
+                announce(f"TensorBoard ended (exit code {code}), the run goes on without it{_last_words(said)}")
+
+        watch = threading.Thread(target=tell_its_end, daemon=True)
+        watch.start()
+        try:
+            announce(f"TensorBoard: http://{_HOST}:{port} on {socket.gethostname()}, to that machine only")
+            yield
+        finally:
+            wanted.clear()
+            process.kill()
+            watch.join()
+
+
+def _last_words(said: IO[bytes]) -> str:
+    said.seek(max(0, said.seek(0, os.SEEK_END) - _MOST_READ))
+    lines = [line for line in said.read().decode("utf-8", "replace").splitlines() if line.strip()]
+    return f": {lines[-1].strip()[:_MOST_SHOWN]}" if lines else ""
 
 
 def _check_free(port: int) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from estimators import tensorboard_server
 from estimators.errors import UserError
 from estimators.tensorboard_server import tensorboard_of
 from tests.tensorboard_process import draw_run, get
@@ -43,6 +44,29 @@ def test_the_curves_of_a_run_are_shown_until_it_ends(tmp_path: Path) -> None:
     assert f"http://127.0.0.1:{port}" in lines[0]
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=10)
+
+
+def test_if_it_dies_that_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
+    before = set(psutil.Process().children())
+    lines = list[str]()
+    with tensorboard_of(str(tmp_path), free_port(), announce=lines.append):
+        (server,) = set(psutil.Process().children()) - before
+        server.kill()
+        until = time.monotonic() + 30
+        while len(lines) < 2 and time.monotonic() < until:
+            time.sleep(0.05)
+    assert lines[1].startswith("TensorBoard ended (exit code -9), the run goes on without it"), lines
+
+
+def test_a_port_that_is_lost_while_it_starts_is_told_with_its_own_words(tmp_path: Path, monkeypatch) -> None:
+    lines = list[str]()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(tensorboard_server, "_check_free", lambda port: None)
+        with tensorboard_of(str(tmp_path), server.getsockname()[1], announce=lines.append):
+            until = time.monotonic() + 60
+            while len(lines) < 2 and time.monotonic() < until:
+                time.sleep(0.05)
+    assert "the run goes on without it: " in lines[1] and "already in use" in lines[1], lines
 
 
 def test_it_ends_with_a_command_that_is_killed(tmp_path: Path) -> None:
