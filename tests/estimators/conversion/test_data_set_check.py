@@ -67,6 +67,26 @@ def test_a_whole_drawn_data_set_is_checked_by_its_folder_in_however_many_process
     assert lines == check(tmp_path / "data") and lines[-1] == "20 records in 6 files: no fault"
 
 
+@pytest.mark.parametrize("name", ["set[1]", "a*b", "what?", "cats,dogs"])
+def test_a_folder_is_checked_whatever_it_is_called(name, tmp_path):
+    folder = tmp_path / name
+    for number, split in enumerate(("test", "train", ".train.partial")):
+        (folder / split).mkdir(parents=True)
+        numbered_file(folder / split / f"{split}-0", range(2 * number, 2 * number + 2))
+    (folder / "train" / ".train-1.x.partial").touch()
+    (folder / "manifest.json").write_text("{}")
+    first, second, *_ = lines = check(folder)
+    assert first.startswith(f"{folder}/test/test-0: ") and second.startswith(f"{folder}/train/train-0: ")
+    assert lines[-1] == "4 records in 2 files: no fault"
+
+
+def test_a_folder_without_a_data_set_is_told_with_what_it_holds(tmp_path):
+    numbered_file(tmp_path / "train-0", range(2))
+    with pytest.raises(UserError, match="The folder holds no data set") as caught:
+        check(tmp_path)
+    assert "train-0" in caught.value.found and "--check" in caught.value.change
+
+
 IMAGE, ID = picture(1), b"0.jpg"
 BAD = {
     "no picture": (serialize_example(b"", "0.jpg", 0), "it has no image/encoded"),
