@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from estimators import storage
 from estimators.conversion.check_options import CheckOptions
 from estimators.conversion.data_set_check import check_data_set
 from estimators.conversion.manifest import Manifest, ShardEntry
@@ -78,6 +79,13 @@ def test_a_folder_is_checked_whatever_it_is_called(name, tmp_path):
     first, second, *_ = lines = check(folder)
     assert first.startswith(f"{folder}/test/test-0: ") and second.startswith(f"{folder}/train/train-0: ")
     assert lines[-1] == "4 records in 2 files: no fault"
+
+
+def test_a_folder_in_a_bucket_is_checked_too(bucket, tmp_path):
+    shard = Path(numbered_file(tmp_path / "t", range(2))).read_bytes()
+    with storage.written_whole(f"{bucket}/set[1]/train/train-0") as file:
+        file.write(shard)
+    assert check(f"{bucket}/set[1]")[-1] == "2 records in 1 files: no fault"
 
 
 def test_a_folder_without_a_data_set_is_told_with_what_it_holds(tmp_path):
