@@ -40,7 +40,7 @@ def convert_photos(options: PhotoOptions, *, announce: Callable[[str], None] = p
     source_path, output = _absolute(options.input), _absolute(options.output)
     check_is_new(output)
     with open_source(source_path) as source:
-        layout = read_layout(source.names(), f"--input={options.input}")
+        layout = read_layout(source.names(), f"--input={options.input}", unlabelled=options.unlabelled)
     planned = plan_shards(layout, options)
     _announce_passed_over(layout, announce)
     with new_folder(output) as staging:

@@ -96,9 +96,9 @@ class EvaluationGraph:
                 raise UserError(
                     f"The predictions of the checkpoint of step {checkpoint.step} are NaN, so they cannot be ranked",
                     asked=f"--model={self._options.model}",
-                    found=f"{int(np.isnan(batch.predictions).sum())} of {batch.predictions.size} in one batch; weights "
-                    "were finite when they were saved",
-                    change="in the model, a logarithm of 0, a division by 0, or a moving average that was not finite",
+                    found=f"{int(np.isnan(batch.predictions).sum())} of {batch.predictions.size} in one batch; what "
+                    "a checkpoint holds was finite when it was saved",
+                    change="in the model, a logarithm of 0 or a division by 0",
                 )
             yield batch
 

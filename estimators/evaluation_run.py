@@ -64,7 +64,7 @@ class EvaluationOptions(Options):
     label_loss: str | None = option(
         None,
         group=_CHECKED,
-        help="class of the loss to evaluate with, instead of the run's; a loss that the model itself returns stays",
+        help="class of the loss to evaluate with, instead of the run's; not for a model that returns a loss of its own",
     )
 
     def __post_init__(self) -> None:
@@ -107,6 +107,7 @@ def prepare_evaluation(evaluation: EvaluationOptions, *, line: Callable[[str], N
         num_readers=evaluation.num_readers,
         on_bad_record=evaluation.on_bad_record,
         label_loss=_checked_loss(evaluation, run),
+        label_loss_given=evaluation.label_loss is not None,
     )
     data = _checked_data(options, evaluation.eval_data_pattern, line)
     if data.examples < evaluation.eval_workers:

@@ -155,7 +155,7 @@ class Experiment:
 
             def check(session: Any) -> None:
                 check_generation(self.options.train_dir, self.generation)
-                finite.check_weights(session)
+                finite.check_variables(session)
 
             self.requests.attach(timer, every_secs=self.options.save_checkpoints_secs)
             saver = checkpoint_hook(self.options.train_dir, timer=timer, saved=self._after_checkpoint, check=check)
@@ -163,7 +163,7 @@ class Experiment:
         elif self.plan.strategy == "multi_worker_mirrored":
             self.requests.attach(timer, every_secs=None)
             folder = os.path.join(self.scratch_dir, "checkpoints_of_a_worker")
-            hooks += [self.requests, checkpoint_hook(folder, timer=timer, saved=None)]
+            hooks += [self.requests, checkpoint_hook(folder, timer=timer, check=finite.check_variables)]
         elif self.role == "worker":
             hooks.append(self.requests)  # it saves nothing, but ends when it is asked to
         return hooks

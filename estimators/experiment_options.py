@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 from estimators.errors import UserError
-from estimators.options import Options, option
+from estimators.options import Options, option, refuse_idle
 
 _DATA, _MODEL, _LENGTH = "data", "model and loss", "how long, and how it learns"
 _OUTPUT = "checkpoints, export, log"
@@ -59,7 +61,9 @@ class ExperimentOptions(Options):
     model_params: str | None = option(
         None, group=_MODEL, help="arguments of the model's create_model: key=value,key=value"
     )
-    label_loss: str = option("CrossEntropyLoss", group=_MODEL, help="class of the loss")
+    label_loss: str = option(
+        "CrossEntropyLoss", group=_MODEL, help="class of the loss; not for a model that returns a loss of its own"
+    )
     num_classes: int = option(2, group=_MODEL, at_least=2, help="number of classes; labels are 0 … num_classes - 1")
     regularization_penalty: float = option(
         1.0, group=_MODEL, at_least=0, help="weight of the model's regularization loss beside the label loss"
@@ -67,10 +71,17 @@ class ExperimentOptions(Options):
 
     batch_size: int = option(512, group=_LENGTH, at_least=1, help="examples a step on each replica")
     num_epochs: int | None = option(
-        None, group=_LENGTH, at_least=1, help="passes over the training data; 5 if max_steps is not given either"
+        None,
+        group=_LENGTH,
+        at_least=1,
+        help="passes over the training data; 5 if max_steps is not given either; with it, what is reached first ends "
+        "training",
     )
     max_steps: int | None = option(
-        None, group=_LENGTH, at_least=1, help="global step at which training ends, if num_epochs does not end it before"
+        None,
+        group=_LENGTH,
+        at_least=1,
+        help="global step at which training ends: without num_epochs that one, however many passes it takes",
     )
     optimizer: str = option(
         "AdamOptimizer", group=_LENGTH, choices=OPTIMIZERS, help="class of the optimizer, in tf.compat.v1.train"
@@ -83,10 +94,16 @@ class ExperimentOptions(Options):
         help="exponential: by learning_rate_decay; cosine: from base_learning_rate to 0 at the last step",
     )
     learning_rate_decay: float = option(
-        0.95, group=_LENGTH, above=0, help="factor on the learning rate every learning_rate_decay_examples"
+        0.95,
+        group=_LENGTH,
+        above=0,
+        help="factor on the learning rate every learning_rate_decay_examples; exponential only",
     )
     learning_rate_decay_examples: int = option(
-        4_000_000, group=_LENGTH, at_least=1, help="examples, over all replicas, between two decays"
+        4_000_000,
+        group=_LENGTH,
+        at_least=1,
+        help="examples, over all replicas, between two decays; exponential only",
     )
     clip_gradient_norm: float = option(
         1.0, group=_LENGTH, at_least=0, help="largest norm of a variable's gradient; 0 does not clip"
@@ -117,6 +134,22 @@ class ExperimentOptions(Options):
     log_device_placement: bool = option(
         False, group=_OUTPUT, help="print, before the first step, the device on which each operation runs"
     )
+
+    # No flag: whether label_loss was asked for, be it by its default's name. See `model_and_loss.check_loss_is_used`.
+    label_loss_given: bool = False
+
+    @classmethod
+    def from_flags(cls, given: Mapping[str, Any]) -> Self:
+        """See Options."""
+        made = cls(**given, label_loss_given="label_loss" in given)
+        if made.learning_rate_schedule == "cosine":
+            refuse_idle(
+                given,
+                ("learning_rate_decay", "learning_rate_decay_examples"),
+                beside="--learning_rate_schedule=cosine",
+                change="or --learning_rate_schedule=exponential, which decays by them",
+            )
+        return made
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -50,6 +50,21 @@ def check_fit(options: ExperimentOptions, model: Any, label_loss: Any, columns: 
         )
 
 
+def check_loss_is_used(options: ExperimentOptions) -> None:
+    """Refuses a loss that was asked for beside a model that returns one of its own, which takes its place.
+
+    Raises:
+      UserError: --label_loss was given.
+    """
+    if options.label_loss_given:
+        raise UserError(
+            f"{options.model} returns a loss of its own, so --label_loss would do nothing",
+            asked=f"--model={options.model} --label_loss={options.label_loss}",
+            found='"loss" in what create_model returns',
+            change='leave --label_loss out; or, in the model, return no "loss"',
+        )
+
+
 def misfit(model: Any, label_loss: Any, columns: int) -> str:
     """Why the loss cannot be taken of the model's predictions; "" if it can."""
     if columns < label_loss.min_columns:

@@ -13,7 +13,7 @@ from estimators.experiment_options import ExperimentOptions
 from estimators.hooks.agreed_requests import AgreedRequests
 from estimators.hooks.step_report import StepReportHook, StepTensors
 from estimators.keras_layers import penalties_of, recorded_layers, updates_of
-from estimators.model_and_loss import check_calls, check_fit, check_scores
+from estimators.model_and_loss import check_calls, check_fit, check_loss_is_used, check_scores
 from estimators.model_output import (
     check_loss,
     check_own_loss,
@@ -95,6 +95,7 @@ def make_model_fn(
         if trains_by_own_loss:
             check_own_loss(output, options)
         if "loss" in output:
+            check_loss_is_used(options)
             loss = output["loss"]
         else:
             check_fit(options, model, label_loss, predictions.shape[1])

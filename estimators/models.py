@@ -50,8 +50,8 @@ class BaseModel(abc.ABC):
           predictions: float32, one of
             [B, 1]: the probability of class 1, where num_classes is 2 (one sigmoid column);
             [B, num_classes]: one column a class.
-          loss: optional, a scalar that takes the place of what --label_loss would compute. It must be there in
-            evaluation too.
+          loss: optional, a scalar that takes the place of what --label_loss would compute, which is then refused. It
+            must be there in evaluation too.
           regularization_loss: optional, a scalar that is added to the loss, times --regularization_penalty.
           update_ops: optional, a list of operations to run with each training step, such as updates of moving
             averages. Those of layers (`tf.compat.v1.layers`, `tf.keras.layers`, `tf_slim`) are found without being

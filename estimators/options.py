@@ -11,7 +11,7 @@ import math
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from estimators.errors import UserError
 
@@ -39,6 +39,26 @@ def option(
     """
     metadata = {"group": group, "help": help, "choices": choices, "at_least": at_least, "above": above}
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def refuse_idle(given: Mapping[str, Any], idle: Sequence[str], *, beside: str, change: str) -> None:
+    """Refuses flags that were given and would do nothing, whatever their values.
+
+    Args:
+      given: see `Options.from_flags`.
+      idle: the fields that do nothing.
+      beside: the flag under which they do nothing.
+      change: what to do but to leave them out.
+
+    Raises:
+      UserError: one of them was given.
+    """
+    if asked := [name for name in idle if name in given]:
+        raise UserError(
+            f"--{asked[0]} does nothing beside {beside}",
+            asked=" ".join([beside, *(f"--{name}={given[name]}" for name in asked)]),
+            change=f"leave {' and '.join(f'--{name}' for name in asked)} out; {change}",
+        )
 
 
 def field_type(cls: type, field: dataclasses.Field[Any]) -> type:
@@ -95,6 +115,18 @@ class Options:
                 asked=f"{flag}={value}",
                 change=f"{flag} must be greater than {rules['above']}",
             )
+
+    @classmethod
+    def from_flags(cls, given: Mapping[str, Any]) -> Self:
+        """Options out of a command line, which knows what a value no longer tells: whether it was asked for.
+
+        Args:
+          given: field name -> value, of the flags that were given and of no others.
+
+        Raises:
+          UserError: a value is out of its range, or a flag that was given would do nothing.
+        """
+        return cls(**given)
 
     def to_json(self) -> dict[str, Any]:
         """The fields as a JSON object."""

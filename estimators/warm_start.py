@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection
+from typing import Any
 
 from estimators import storage
 from estimators.checkpoint_soundness import flaw_of
@@ -71,6 +72,16 @@ def take_initial_values(prefix: str, *, line: Callable[[str], None] | None) -> N
     Raises:
       UserError: nothing agrees.
     """
+    import tensorflow as tf
+
+    def take(strategy: Any) -> None:
+        _take_initial_values(prefix, line)
+
+    # Once for all replicas of this process, outside of them: a second one calls its variables `weights/replica_1`.
+    tf.distribute.get_replica_context().merge_call(take)
+
+
+def _take_initial_values(prefix: str, line: Callable[[str], None] | None) -> None:
     import tensorflow as tf
 
     saved = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()

@@ -137,10 +137,7 @@ def parse_flags(command: str, doc: str | None, *classes: type[Options], argv: Se
                 groups[name] = parser.add_argument_group(name)
             _add_flag(groups[name], cls, field)
     given = vars(parser.parse_args(argv))
-    return [
-        cls(**{field.name: given[field.name] for field in dataclasses.fields(cls) if field.name in given})
-        for cls in classes
-    ]
+    return [cls.from_flags({name: given[name] for name in _names(cls) if name in given}) for cls in classes]
 
 
 def parse_one_of(
@@ -208,7 +205,7 @@ def _made_of(given: Mapping[str, Any], chosen: str, alternatives: Mapping[str, t
             asked=f"--{chosen}={given[chosen]}",
             change=f"--{missing[0]}: {known[missing[0]].metadata['help']}",
         )
-    return cls(**given)
+    return cls.from_flags(given)
 
 
 def run_command(main: Callable[[], int | None]) -> NoReturn:

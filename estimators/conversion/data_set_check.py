@@ -11,10 +11,11 @@ from estimators import storage
 from estimators.conversion.check_options import CheckOptions
 from estimators.conversion.file_check import CheckedFile, FileToCheck, check_file
 from estimators.conversion.manifest import NAME, Manifest, data_set_folder, entry_of, read_manifest
+from estimators.conversion.new_folder import check_complete
 from estimators.conversion.ordered_processes import map_in_order
 from estimators.conversion.progress import shown
 from estimators.data_check import matching_files
-from estimators.errors import DataError
+from estimators.errors import DataError, UserError
 
 _MOST_SHOWN = 20
 # Less data than this does not make up for the start of another process.
@@ -35,9 +36,8 @@ def check_data_set(
       UserError: no file matches.
       DataError: something is wrong.
     """
-    is_folder = storage.is_dir(os.path.expanduser(options.check))
-    pattern = os.path.join(options.check, "*", "*") if is_folder else options.check
-    paths = matching_files(pattern, flag="check")
+    folder = os.path.expanduser(options.check)
+    paths = _shards_in(folder) if storage.is_dir(folder) else matching_files(options.check, flag="check")
     manifests = {folder: read_manifest(folder) for folder in sorted({data_set_folder(path) for path in paths})}
     tasks = [_task(path, manifests[data_set_folder(path)], options.num_classes) for path in paths]
     num_processes = num_processes or _suitable_processes(paths)
@@ -52,6 +52,27 @@ def check_data_set(
         if manifest:
             verdict.add_missing(folder, manifest, {task.entry.split for task in tasks if task.entry})
     verdict.conclude(options)
+
+
+def _shards_in(folder: str) -> list[str]:
+    """What `folder/*/*` matches. No pattern says so, since a folder's name may hold `[`, `*` or a comma.
+
+    Raises:
+      UserError: nothing; DataError: they are of a data set that is not complete.
+    """
+    names = [name.split("/") for name in storage.names_below(folder)]
+    visible = [parts for parts in names if not any(part.startswith(".") for part in parts)]
+    # The name of a folder ends with a slash, so its last part is empty.
+    paths = [os.path.join(folder, *parts) for parts in visible if len(parts) == 2 and parts[1]]
+    if not paths:
+        raise UserError(
+            "The folder holds no data set",
+            asked=f"--check={folder}",
+            found=f"no file in a folder of it; {storage.nearest_names(os.path.join(folder, '*'))}",
+            change="--check to the folder that --output named, or to a glob of the files, in quotes",
+        )
+    check_complete(paths, flag="check")
+    return paths
 
 
 def _task(path: str, manifest: Manifest | None, num_classes: int | None) -> FileToCheck:

@@ -6,6 +6,7 @@ Three layouts are known, each also inside one more folder, as in an unpacked arc
     cat.0.jpg dog.1.jpg …         the class in front of a number
     1.jpg 2.jpg 10.jpg …          no classes: a test set
 
+A camera's names may look like the second (photo.1.jpg); who has photos without classes can say so.
 Class names are sorted; a class's label is its place. Photos are in their natural order: 2.jpg before 10.jpg.
 """
 
@@ -64,12 +65,13 @@ def natural_order(text: str) -> tuple[list[str | int], str]:
     return [int(part) if place % 2 else part for place, part in enumerate(parts)], text
 
 
-def read_layout(names: Sequence[str], asked: str) -> Layout:
+def read_layout(names: Sequence[str], asked: str, *, unlabelled: bool = False) -> Layout:
     """Finds out which layout this is.
 
     Args:
       names: of files, and of folders with a final `/`, relative to --input.
       asked: --input and its value, for error messages.
+      unlabelled: the photos have no classes, whatever the names look like; they may lie in any folders.
 
     Raises:
       UserError: there is no picture, only one class, or a layout that is not known.
@@ -82,6 +84,20 @@ def read_layout(names: Sequence[str], asked: str) -> Layout:
         packed = [name for name in files if name.lower().endswith(".zip")]
         hint = f"unpack it, and give --input what you want of it, such as {packed[0]}" if packed else ""
         raise _refused("There is no picture to convert", asked, _shown(files, "it holds no file"), hint)
+    class_of = {} if unlabelled else _classes(visible, pictures, asked)
+    class_names = sorted(set(class_of.values()))
+    if len(class_names) == 1:
+        raise _one_class(class_names[0], asked)
+    labels = {name: label for label, name in enumerate(class_names)}
+    photos = [Photo(name, name.rpartition("/")[2], labels[class_of[name]] if class_of else None) for name in pictures]
+    photos.sort(key=lambda photo: natural_order(photo.image_id))
+    _check_ids(photos, asked)
+    pictures_set = set(pictures)
+    return Layout(tuple(class_names), tuple(photos), tuple(name for name in files if name not in pictures_set))
+
+
+def _classes(visible: Sequence[str], pictures: Sequence[str], asked: str) -> dict[str, str]:
+    """Name -> class; empty for photos without classes."""
     base = _base(visible, pictures, asked)
     inner = [name[len(base) :] for name in pictures]
     loose = [name for name in inner if "/" not in name]
@@ -89,17 +105,7 @@ def read_layout(names: Sequence[str], asked: str) -> Layout:
         nested = next(name for name in inner if "/" in name)
         raise _refused("Pictures lie both in folders and beside them", asked, f"{loose[0]} and {nested}, for example")
     class_of = _classes_of_names(loose, asked) if loose else _classes_of_folders(visible, inner, base, asked)
-    class_names = sorted(set(class_of.values()))
-    if len(class_names) == 1:
-        raise _one_class(class_names[0], asked)
-    labels = {name: label for label, name in enumerate(class_names)}
-    photos = [
-        Photo(base + name, name.rpartition("/")[2], labels[class_of[name]] if class_of else None) for name in inner
-    ]
-    photos.sort(key=lambda photo: natural_order(photo.image_id))
-    _check_ids(photos, asked)
-    pictures_set = set(pictures)
-    return Layout(tuple(class_names), tuple(photos), tuple(name for name in files if name not in pictures_set))
+    return {base + name: class_name for name, class_name in class_of.items()}
 
 
 def _is_hidden(name: str) -> bool:
@@ -192,13 +198,14 @@ def _one_class(name: str, asked: str) -> UserError:
         "There is only one class",
         asked,
         f"{name}, and no other",
-        "give --input a folder with at least two classes; for a test set without classes, the folder that holds the "
-        "photos themselves",
+        "give --input a folder with at least two classes; or, if the photos have none, --unlabelled, which makes a "
+        "test set of them whatever they are called",
     )
 
 
 def _refused(summary: str, asked: str, found: str, change: str = "") -> UserError:
     known = (
-        "give --input a folder a class (cats/ dogs/), or names such as cat.0.jpg dog.1.jpg, or photos without classes"
+        "give --input a folder a class (cats/ dogs/), or names such as cat.0.jpg dog.1.jpg, or photos without classes "
+        "(with --unlabelled they may have any names)"
     )
     return UserError(summary, asked=asked, found=found, change=change or known)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 from estimators.conversion.data_set_options import DataSetOptions
-from estimators.options import option
+from estimators.options import option, refuse_idle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +20,11 @@ class PhotoOptions(DataSetOptions):
         help="convert the photos in this folder or .zip: a folder a class (cats/ dogs/), or cat.0.jpg dog.1.jpg …, or "
         "a folder of photos without classes, which becomes test/ alone",
     )
+    unlabelled: bool = option(
+        False,
+        group="photos",
+        help="the photos have no classes, whatever files and folders are called (photo.1.jpg …): all become test/",
+    )
     max_rejected: float = option(
         0.05,
         group="photos",
@@ -25,6 +32,19 @@ class PhotoOptions(DataSetOptions):
         "share of all pictures (rounded up)",
         at_least=0,
     )
+
+    @classmethod
+    def from_flags(cls, given: Mapping[str, Any]) -> Self:
+        """See Options."""
+        made = cls(**given)
+        if made.unlabelled:
+            refuse_idle(
+                given,
+                ("validation_fraction", "test_fraction"),
+                beside="--unlabelled",
+                change="photos without classes all become test/",
+            )
+        return made
 
     def rejections_allowed(self, pictures: int) -> int:
         """How many of so many pictures may be left out."""

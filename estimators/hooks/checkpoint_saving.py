@@ -85,8 +85,8 @@ def checkpoint_hook(
     folder: str,
     *,
     timer: AtMultiples,
-    saved: Callable[[int, bool], None] | None,
     check: Callable[[Any], None] = lambda session: None,
+    saved: Callable[[int, bool], None] = lambda step, is_last: None,
 ) -> Any:
     """A hook that saves at the start, when its timer says so, and at the end.
 
@@ -97,14 +97,14 @@ def checkpoint_hook(
     Args:
       folder: where to.
       timer: says when a checkpoint is due.
-      saved: see `AroundCheckpoint`; None calls nothing, nor `check`.
       check: see `AroundCheckpoint`.
+      saved: see `AroundCheckpoint`.
     """
     storage.make_dirs(folder)
     hook = tf.estimator.CheckpointSaverHook(
         folder,
         save_steps=1,  # what follows from it is replaced below
-        listeners=[AroundCheckpoint(check, saved)] if saved else None,
+        listeners=[AroundCheckpoint(check, saved)],
         save_graph_def=False,  # experiment.json says how to build the graph; writing it takes longer than the variables
     )
     hook._timer = timer

@@ -95,6 +95,19 @@ def test_the_test_split_holds_no_labels_and_they_stand_beside_it(tmp_path):
     assert rows == ["Id,Category", *(f"{name},{int(name[0] == 'd')}" for name in ids)]
 
 
+def test_photos_of_one_prefix_are_no_class_and_a_test_set_if_that_is_said(tmp_path):
+    source, output = tmp_path / "photos", tmp_path / "set"
+    write_photos(source, {f"photo.{number}.jpg": noisy_picture((8, 8)) for number in (10, 9, 1)})
+    assert "--unlabelled" in refused(source, output).change
+    manifest, _ = convert(source, output, unlabelled=True)
+    assert manifest.examples() == {"test": 3} and manifest.class_names == ()
+    assert [(example.image_id, example.label) for example in examples(output / "test" / "*")] == [
+        (b"photo.1.jpg", None),
+        (b"photo.9.jpg", None),
+        (b"photo.10.jpg", None),
+    ]
+
+
 def test_the_manifest_tells_counts_classes_and_digests_and_training_believes_it(tmp_path):
     convert(cats_and_dogs(tmp_path / "photos"), tmp_path / "set", num_shards=3, seed=7)
     content = json.loads((tmp_path / "set" / "manifest.json").read_text())

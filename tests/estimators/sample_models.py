@@ -157,6 +157,33 @@ class NanWeightsAfterStep10(_SpoiledInStep10):
         return tf.sqrt(zero * weight)
 
 
+class NanAverageAfterStep10(BaseModel):
+    """A moving average that no loss sees, of one replica (the last) alone, is infinite after the step."""
+
+    def create_model(self, model_input, num_classes=2, is_training=True, **params):
+        mean = _mean_colour(model_input)
+        average = tf.compat.v1.get_variable(
+            "average",
+            [],
+            trainable=False,
+            synchronization=tf.VariableSynchronization.ON_READ,  # a value a replica, as layers have it
+            aggregation=tf.VariableAggregation.MEAN,
+        )
+        replicas = tf.distribute.get_replica_context()
+        is_last = tf.equal(replicas.replica_id_in_sync_group, replicas.num_replicas_in_sync - 1)
+        spoiled = is_last & (tf.compat.v1.train.get_or_create_global_step() >= 9)
+        update = average.assign(tf.where(spoiled, float("inf"), tf.reduce_mean(mean)))
+        return {"predictions": tf.sigmoid(mean * tf.compat.v1.get_variable("w", [])), "update_ops": [update]}
+
+
+class NanFromStep10(BaseLoss):
+    """7 whatever is predicted, so that weights stay as they are; NaN in the tenth step."""
+
+    def calculate_loss(self, predictions, labels, **params):
+        spoiled = tf.compat.v1.train.get_or_create_global_step() >= 9
+        return tf.where(spoiled, float("nan"), 7.0) + 0.0 * tf.reduce_mean(predictions)
+
+
 class OwnLossInTrainingAlone(BaseModel):
     """Its evaluation would show another loss than it was trained by."""
 

@@ -35,7 +35,7 @@ def train(
     with tf.Graph().as_default():
         step = tf.compat.v1.train.get_or_create_global_step()
         train_op = step.assign_add(1)
-        saver = checkpoint_hook(str(folder), timer=timer, saved=None)
+        saver = checkpoint_hook(str(folder), timer=timer)
         every_hook = [*hooks, tf.estimator.StopAtStepHook(last_step=steps), requests, saver]
         with tf.compat.v1.train.SingularMonitoredSession(every_hook) as session:
             while not session.should_stop():
@@ -90,7 +90,7 @@ def test_replicas_that_agree_obey_the_request_of_one(tmp_path: Path) -> None:
         with tf.control_dependencies([requests.new_signal() + of_the_other]):
             requests.agree_by(requests.new_signal() + of_the_other)
         train_op = step.assign_add(1)
-        hooks = [requests, checkpoint_hook(str(tmp_path), timer=timer, saved=None)]
+        hooks = [requests, checkpoint_hook(str(tmp_path), timer=timer)]
         with tf.compat.v1.train.SingularMonitoredSession(hooks) as session:
             while not session.should_stop():
                 session.run(train_op)

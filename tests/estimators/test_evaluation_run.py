@@ -18,6 +18,7 @@ from estimators.errors import UserError
 from estimators.evaluation_run import EvaluationOptions, evaluate_train_dir, prepare_evaluation, run_evaluation
 from estimators.experiment_options import ExperimentOptions
 from estimators.run_state import RunState, write_run_state
+from estimators.train_dir import write_experiment
 from tests.estimators.evaluated_run import steps_of
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:`tf\.layers\.")
@@ -70,6 +71,14 @@ def test_a_loss_that_is_not_there_or_does_not_fit_is_refused(
     with pytest.raises(UserError, match=message) as caught:
         evaluate_train_dir(from_outside(run, label_loss=name), line=print)
     assert "--label_loss" in caught.value.change and steps_of(run) == []
+
+
+def test_a_loss_beside_one_of_the_models_own_is_refused_and_without_it_that_one_is_used(run: ExperimentOptions) -> None:
+    own = dataclasses.replace(run, model="tests.estimators.sample_models:NanLossInStep10")
+    write_experiment(own)
+    assert evaluate_train_dir(from_outside(own), line=print) == 0, "there is no checkpoint yet"
+    with pytest.raises(UserError, match="returns a loss of its own, so --label_loss would do nothing"):
+        evaluate_train_dir(from_outside(own, label_loss="CrossEntropyLoss"), line=print)
 
 
 def test_more_workers_than_examples_are_refused(run: ExperimentOptions) -> None:

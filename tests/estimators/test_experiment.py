@@ -114,8 +114,9 @@ def test_a_run_of_which_every_record_is_bad_fails_and_exports_nothing(tmp_path: 
     ("model", "save_checkpoints_steps", "told"),
     [
         ("NanLossInStep10", 5, "The loss is NaN in step 10,"),
-        ("NanWeightsAfterStep10", 5, "Weights are NaN or infinite after step 10,"),
+        ("NanWeightsAfterStep10", 5, "Variables are NaN or infinite after step 10,"),
         ("NanWeightsAfterStep10", 7, "The loss is NaN in step 11,"),
+        ("NanAverageAfterStep10", 5, "Variables are NaN or infinite after step 10,"),
     ],
 )
 def test_where_numbers_end_training_ends_and_the_newest_checkpoint_is_a_good_one(
@@ -133,14 +134,14 @@ def test_where_numbers_end_training_ends_and_the_newest_checkpoint_is_a_good_one
     assert "--base_learning_rate" in caught.value.change
     assert f"the checkpoint of step {save_checkpoints_steps} is from before" in caught.value.found
     assert steps(options.train_dir) == [save_checkpoints_steps]
-    assert np.isfinite(variables(options.train_dir)["w"])
+    assert all(np.isfinite(value).all() for value in variables(options.train_dir).values())
 
 
 def test_a_model_that_begins_with_nan_saves_nothing(tmp_path: Path) -> None:
     options = small_options(tmp_path, max_steps=4, model=f"{MODELS}:NanModel")
-    with pytest.raises(UserError, match="Weights are NaN or infinite after step 0") as caught:
+    with pytest.raises(UserError, match="Variables are NaN or infinite after step 0") as caught:
         train(options)
-    assert caught.value.found == "1 of 1 variables: w; no checkpoint yet" and steps(options.train_dir) == []
+    assert caught.value.found == "1 of 5 variables: w; no checkpoint yet" and steps(options.train_dir) == []
 
 
 @pytest.mark.parametrize("on_bad_record", ["fail", "skip"])

@@ -44,6 +44,30 @@ def test_an_unknown_optimizer_lists_the_right_ones() -> None:
         options(optimizer="Adam")
 
 
+DECAYS = {"learning_rate_decay": 0.95, "learning_rate_decay_examples": 4_000_000}  # their defaults
+
+
+def from_flags(**given: object) -> ExperimentOptions:
+    return ExperimentOptions.from_flags({"train_dir": "/t", "train_data_pattern": "/d/*", **given})
+
+
+@pytest.mark.parametrize("given", [("learning_rate_decay",), ("learning_rate_decay_examples",), tuple(DECAYS)])
+def test_a_decay_that_a_cosine_knows_nothing_of_is_refused_if_it_was_given(given: tuple[str, ...]) -> None:
+    decays = {name: DECAYS[name] for name in given}
+    with pytest.raises(UserError, match=f"--{given[0]} does nothing beside --learning_rate_schedule=cosine") as caught:
+        from_flags(learning_rate_schedule="cosine", **decays)
+    for name in given:
+        assert f"--{name}={decays[name]}" in caught.value.asked and f"--{name}" in caught.value.change
+    assert "--learning_rate_schedule=exponential" in caught.value.change
+    assert from_flags(**decays) == from_flags(learning_rate_schedule="exponential", **DECAYS)
+    assert from_flags(learning_rate_schedule="cosine").learning_rate_decay == 0.95, "a default asks for nothing"
+
+
+def test_whether_a_loss_was_asked_for_is_known_also_where_it_is_the_default() -> None:
+    assert from_flags(label_loss="CrossEntropyLoss").label_loss_given
+    assert not from_flags().label_loss_given and not options(label_loss="HingeLoss").label_loss_given
+
+
 def test_the_limits_are_allowed() -> None:
     options(learning_rate_decay=1.0, clip_gradient_norm=0.0, keep_checkpoint_max=0, seed=0, num_epochs=1, image_size=8)
 

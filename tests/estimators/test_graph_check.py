@@ -77,6 +77,16 @@ def test_a_loss_of_its_own_that_evaluation_does_not_have_is_told(tmp_path: Path)
     assert "keys ['predictions']" in caught.value.found
 
 
+@pytest.mark.parametrize("label_loss", ["CrossEntropyLoss", "HingeLoss"])
+def test_a_loss_that_was_asked_for_beside_one_of_the_models_own_is_refused(tmp_path: Path, label_loss: str) -> None:
+    model = "tests.estimators.sample_models:NanLossInStep10"
+    build_graph(small_options(tmp_path, model=model, label_loss=label_loss))
+    with pytest.raises(UserError, match=f"{model} returns a loss of its own") as caught:
+        build_graph(small_options(tmp_path, model=model, label_loss=label_loss, label_loss_given=True))
+    assert f"--label_loss={label_loss}" in caught.value.asked and "leave --label_loss out" in caught.value.change
+    build_graph(small_options(tmp_path, label_loss=label_loss, label_loss_given=True))
+
+
 def test_model_and_loss_that_do_not_fit_are_told_by_the_process_beside_in_the_same_words(tmp_path: Path) -> None:
     options = small_options(tmp_path, model="LogisticModel", label_loss="SoftmaxLoss")
     with (

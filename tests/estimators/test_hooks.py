@@ -110,7 +110,7 @@ def test_where_others_go_on_too_the_first_step_from_each_nth_on_is_reported_once
 
 def test_after_a_restart_steps_are_counted_from_the_restored_one(tmp_path: Path, clock: Clock) -> None:
     first: list[str] = []
-    saver = checkpoint_hook(str(tmp_path), timer=AtMultiples(100), saved=None)
+    saver = checkpoint_hook(str(tmp_path), timer=AtMultiples(100))
     train([report_hook(tmp_path, first, every=10), saver], 14, folder=tmp_path, clock=clock)
     with tf.Graph().as_default():
         second: list[str] = []
@@ -194,7 +194,7 @@ def test_checkpoints_are_saved_at_the_start_every_nth_step_and_at_the_end(
 
 
 def test_without_a_listener_checkpoints_are_saved_all_the_same(tmp_path: Path) -> None:
-    train([checkpoint_hook(str(tmp_path), timer=AtMultiples(2), saved=None)], 3)
+    train([checkpoint_hook(str(tmp_path), timer=AtMultiples(2))], 3)
     assert [checkpoint.step for checkpoint in list_checkpoints(str(tmp_path))] == [0, 2, 3]
 
 

@@ -162,6 +162,23 @@ def test_a_seed_gives_the_same_batches_in_each_run(tmp_path: Path) -> None:
     assert first == again != other
 
 
+def test_a_seed_changes_pictures_in_the_same_way_in_each_run_and_anew_in_each_pass(tmp_path: Path) -> None:
+    data = data_files(tmp_path, 6)
+
+    def passes(seed: int) -> Any:
+        """The pictures of two passes, in the order of their greys before they were changed."""
+        made = training(data, seed=seed, augment=True, batch_size=6).as_numpy_iterator()
+        plain = training(data, seed=seed, batch_size=6)
+        orders = [np.argsort(numbers_of_batch) for numbers_of_batch, _ in batches(plain, 2)]
+        return np.stack([next(made)[0]["image"][order] for order in orders])
+
+    first, again, other = passes(5), passes(5), passes(6)
+    np.testing.assert_array_equal(first, again)
+    for picture in range(6):
+        assert np.abs(first[0, picture] - first[1, picture]).max() > 0.01, "anew in each pass"
+        assert np.abs(first[0, picture] - other[0, picture]).max() > 0.01, "another seed, another change"
+
+
 def test_pictures_are_shuffled_beyond_the_buffers_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(input_fns, "_SHUFFLE_BYTES", 4 * 8 * 8 * 3)
     made = numbers(training(data_files(tmp_path, 10, 10)), 40)

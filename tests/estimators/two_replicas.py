@@ -7,19 +7,29 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from estimators.optimizers import minimize
+from estimators.optimizers import TrainingStep, minimize
 from estimators.penalties import collected_penalties
 
 _BATCH = 16
 _STEPS = 10
 
 
-def train(replicas: int, clip_norm: float, penalized: bool) -> list[float]:
+def _clip_before_reducing(optimizer: Any, loss: Any, *, global_step: Any, clip_norm: float) -> TrainingStep:
+    """The mistake: each replica clips its own gradients, to its part of the norm, before they are summed."""
+    norm = clip_norm / tf.distribute.get_replica_context().num_replicas_in_sync
+    pairs = [(tf.clip_by_norm(gradient, norm), v) for gradient, v in optimizer.compute_gradients(loss)]
+    return TrainingStep(optimizer.apply_gradients(pairs, global_step=global_step), None)
+
+
+def train(
+    replicas: int, clip_norm: float, penalized: bool, minimize: Callable[..., TrainingStep] = minimize
+) -> list[float]:
     """The weights after some steps with the same examples a step, on so many replicas.
 
     Penalized: a penalty on weights, which is in TensorFlow's collection once, and one on activations, which is there
@@ -68,7 +78,12 @@ def train(replicas: int, clip_norm: float, penalized: bool) -> list[float]:
 def main() -> None:
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    cases = {"plain": (0.0, False), "clipped": (1.0, False), "penalized": (0.0, True)}
+    cases: dict[str, Any] = {
+        "plain": (0.0, False),
+        "clipped": (1.0, False),
+        "penalized": (0.0, True),
+        "clipped before": (1.0, False, _clip_before_reducing),
+    }
     print(json.dumps({name: [train(replicas, *case) for replicas in (1, 2)] for name, case in cases.items()}))
 
 

@@ -57,6 +57,16 @@ FLAG_MISTAKES: dict[str, tuple[tuple[str, ...], tuple[str, ...], int]] = {
     "no evaluation file matches": (("--eval_data_pattern=/nowhere/*",), ("--eval_data_pattern",), 2),
     "an unknown model": (("--model=Logistic",), ("No model 'Logistic'", "CnnModel", "LogisticModel", "--model"), 2),
     "an unknown loss": (("--label_loss=Foo",), ("No label loss 'Foo'", "CrossEntropyLoss", "--label_loss"), 2),
+    "a loss beside one of the model's own": (
+        ("--model=tests.estimators.sample_models:NanLossInStep10", "--label_loss=CrossEntropyLoss"),
+        ("NanLossInStep10 returns a loss of its own", "--label_loss=CrossEntropyLoss", "leave --label_loss out"),
+        2,
+    ),
+    "a decay beside a cosine": (
+        ("--learning_rate_schedule=cosine", "--learning_rate_decay=0.9"),
+        ("--learning_rate_decay does nothing", "--learning_rate_schedule=cosine"),
+        2,
+    ),
     "a module that is not there": (("--model=nowhere:Model",), ("No module 'nowhere'", "--model"), 2),
     "a class that is no model": (("--model=json:JSONDecoder",), ("not a BaseModel", "estimators.BaseModel"), 2),
     "a flag that is not there": (("--modle=CnnModel",), ("--modle",), 2),

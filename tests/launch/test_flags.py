@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from estimators.errors import InfeasibleError, UserError
+from estimators.experiment_options import ExperimentOptions
 from estimators.options import Options, option
 from launch.flags import parse_flags, run_command
 
@@ -127,6 +128,23 @@ def test_a_value_that_is_not_allowed_is_told_as_the_options_tell_it(flags: list[
     with pytest.raises(UserError) as caught:
         parse("--folder=x", *flags)
     assert flags[0].split("=")[0] in caught.value.summary
+
+
+def test_options_are_told_which_flags_were_given() -> None:
+    flags = ["--train_dir=x", "--train_data_pattern=y", "--learning_rate_schedule=cosine"]
+    (made,) = parse_flags("launch.train", None, ExperimentOptions, argv=[*flags, "--label_loss=CrossEntropyLoss"])
+    assert made.label_loss_given
+    with pytest.raises(UserError, match="--learning_rate_decay does nothing"):
+        parse_flags("launch.train", None, ExperimentOptions, argv=[*flags, "--learning_rate_decay=0.95"])
+
+
+def test_help_says_how_epochs_and_steps_go_together(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_flags("launch.train", None, ExperimentOptions, argv=["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "5 if max_steps is not given either; with it, what is reached first ends training" in text
+    assert "without num_epochs that one, however many passes it takes" in text
+    assert "label_loss_given" not in text
 
 
 def test_help_shows_what_the_command_does_and_each_flag_with_its_default_in_its_group(

@@ -48,6 +48,8 @@ def test_too_few_pictures_are_refused(tmp_path, monkeypatch, capsys):
         (("--input=x",), "--output is missing"),
         (("--input=x", "--output=y", "--num_classes=3"), "--num_classes does not go with --input"),
         (("--synthetic=10", "--output=y", "--max_rejected=3"), "--max_rejected does not go with --synthetic"),
+        (("--synthetic=10", "--output=y", "--unlabelled"), "--unlabelled does not go with --synthetic"),
+        (("--input=x", "--output=y", "--unlabelled", "--test_fraction=0.2"), "--test_fraction does nothing beside"),
         (("--check=x", "--output=y"), "--output does not go with --check"),
         (("--check=x", "--num_classes=1"), "--num_classes must be at least 2"),
         (("--input=x", "--output=y", "--max_rejected=-1"), "--max_rejected must be at least 0"),

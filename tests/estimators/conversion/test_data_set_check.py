@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from estimators import storage
 from estimators.conversion.check_options import CheckOptions
 from estimators.conversion.data_set_check import check_data_set
 from estimators.conversion.manifest import Manifest, ShardEntry
@@ -65,6 +66,33 @@ def test_a_whole_drawn_data_set_is_checked_by_its_folder_in_however_many_process
     lines: list[str] = []
     check_data_set(CheckOptions(check=str(tmp_path / "data")), announce=lines.append, num_processes=2)
     assert lines == check(tmp_path / "data") and lines[-1] == "20 records in 6 files: no fault"
+
+
+@pytest.mark.parametrize("name", ["set[1]", "a*b", "what?", "cats,dogs"])
+def test_a_folder_is_checked_whatever_it_is_called(name, tmp_path):
+    folder = tmp_path / name
+    for number, split in enumerate(("test", "train", ".train.partial")):
+        (folder / split).mkdir(parents=True)
+        numbered_file(folder / split / f"{split}-0", range(2 * number, 2 * number + 2))
+    (folder / "train" / ".train-1.x.partial").touch()
+    (folder / "manifest.json").write_text("{}")
+    first, second, *_ = lines = check(folder)
+    assert first.startswith(f"{folder}/test/test-0: ") and second.startswith(f"{folder}/train/train-0: ")
+    assert lines[-1] == "4 records in 2 files: no fault"
+
+
+def test_a_folder_in_a_bucket_is_checked_too(bucket, tmp_path):
+    shard = Path(numbered_file(tmp_path / "t", range(2))).read_bytes()
+    with storage.written_whole(f"{bucket}/set[1]/train/train-0") as file:
+        file.write(shard)
+    assert check(f"{bucket}/set[1]")[-1] == "2 records in 1 files: no fault"
+
+
+def test_a_folder_without_a_data_set_is_told_with_what_it_holds(tmp_path):
+    numbered_file(tmp_path / "train-0", range(2))
+    with pytest.raises(UserError, match="The folder holds no data set") as caught:
+        check(tmp_path)
+    assert "train-0" in caught.value.found and "--check" in caught.value.change
 
 
 IMAGE, ID = picture(1), b"0.jpg"

@@ -75,8 +75,33 @@ def test_a_folder_around_photos_without_classes_is_one_class():
     assert "test set" in error.change
 
 
-def test_one_class_in_flat_names_is_refused():
-    assert refused("cat.0.jpg", "cat.1.jpg").found.startswith("cat,")
+@pytest.mark.parametrize("base", ["", "holiday/"])
+def test_one_class_in_flat_names_is_refused_with_the_flag_for_photos_that_have_none(base):
+    error = refused(f"{base}photo.1.jpg", f"{base}photo.2.jpg")
+    assert error.summary == "There is only one class" and error.found.startswith("photo,")
+    assert "--unlabelled" in error.change
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("photo.1.jpg", "photo.2.jpg", "photo.10.jpg"),
+        ("holiday/photo.1.jpg", "holiday/img.2.jpg", "holiday/IMG_3.jpg"),
+        ("a/photo.1.jpg", "b/", "b/c/photo.2.jpg", "photo.3.jpg"),
+    ],
+)
+def test_photos_that_are_said_to_have_no_classes_have_none_whatever_they_are_called(names):
+    found = read_layout((*names, "notes.txt"), "--input=x", unlabelled=True)
+    assert found.class_names == () and found.passed_over == ("notes.txt",)
+    pictures = {name for name in names if not name.endswith("/")}
+    assert labels(found) == dict.fromkeys(pictures)
+    ids = [photo.image_id for photo in found.photos]
+    assert ids == sorted(ids, key=natural_order)
+
+
+def test_photos_without_classes_must_have_ids_of_their_own_too():
+    with pytest.raises(DataError, match="the same id"):
+        read_layout(("a/photo.1.jpg", "b/photo.1.jpg"), "--input=x", unlabelled=True)
 
 
 def test_an_empty_class_folder_is_refused_since_the_labels_would_shift():
