@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -43,6 +44,11 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _folder(mark: str) -> Path:
+    # Not pytest's long folder: a Unix socket's path has at most 107 bytes.
+    return Path("/tmp") / f"cvd-{mark[:8]}"
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """`ray start --head`, as a person types it; yields the environment in which its address and token are known."""
@@ -57,8 +63,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
             "RAY_USAGE_STATS_ENABLED": "0",
         },
     )
-    # Not pytest's long folder: a Unix socket's path has at most 107 bytes.
-    folder = Path("/tmp") / f"cvd-{mark[:8]}"
+    folder = _folder(mark)
     command = [
         _RAY, "start", "--head", f"--node-ip-address={_ADDRESS}", f"--port={gcs}", f"--dashboard-host={_ADDRESS}",
         f"--dashboard-port={dashboard}", f"--temp-dir={folder}", "--num-cpus=4",
@@ -190,6 +195,25 @@ def test_a_job_that_is_stopped_counts_as_terminated(cluster: dict[str, str], tmp
     assert done.code == 143 and done.lines[-1] == "job long was stopped", done.output
 
 
+def test_ctrl_c_lets_go_of_a_job_that_goes_on(cluster: dict[str, str], photos: Path, tmp_path: Path) -> None:
+    address = f"--address={cluster['RAY_ADDRESS']}"
+    flags = (f"--train_data_pattern={photos}/catsvsdogs/train/*", f"--train_dir={tmp_path}/run", "--max_steps=1000000")
+    env = {key: value for key, value in cluster.items() if key != MARK}  # it is not of the cluster's processes
+    with running_command("launch.submit", "train", address, "--job=let-go", "--", *flags, env=env) as (process, _):
+        assert process.stdout is not None
+        assert any(line.startswith("training step ") for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in output, output
+    _, _, said = output.partition("let go of job let-go, which goes on\n")
+    attach, stop = (line.partition(":")[2].split() for line in said.splitlines()[:2])
+    assert attach[:2] == ["python", "-m"] and stop[:3] == ["ray", "job", "stop"], output
+    assert "RUNNING" in _ray(cluster, "job", "status", "let-go").stdout
+    assert _ray(cluster, *stop[1:]).returncode == 0
+    attached = run_command(*attach[2:], env=cluster)
+    assert attached.code == 143 and "Stopped by SIGTERM" in attached.output, attached.output
+
+
 def test_rays_own_command_submits_too(cluster: dict[str, str]) -> None:
     environment = '{"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "120"}}'
     line = ("job", "submit", "--working-dir", ".", "--runtime-env-json", environment, "--", "python", "-m")
@@ -295,6 +319,7 @@ def test_a_job_that_is_stopped_saves_a_checkpoint_though_its_command_is_killed(
     assert done.returncode == 0, done.stdout + done.stderr
     _until(lambda: not any(psutil.pid_exists(pid) for pid in pids), 60)
     assert roles_left_behind(cluster[MARK]) == []
+    assert "`ray job stop` ends this command 3 s after it asked" in _ray(cluster, "job", "logs", name).stdout
     saved = latest_checkpoint(str(train_dir))
     log = (train_dir / "logs" / "chief-0.log").read_text()
     assert saved is not None and saved.step > 0 and "stopped after step" in log, log
@@ -307,6 +332,19 @@ def test_a_job_that_is_stopped_saves_a_checkpoint_though_its_command_is_killed(
     assert last is not None and last.step - saved.step in (3, 4), continued.output
     steps = re.search(r"steps made: chief-0 (\d+).*; worker-0 (\d+)", continued.output)
     assert steps is not None and max(int(steps[1]), int(steps[2])) <= 4, "it goes on where it was stopped"
+
+
+def test_no_log_and_no_process_list_shows_the_token(cluster: dict[str, str], tmp_path: Path) -> None:
+    # The last test here: many jobs have run.
+    token = cluster["RAY_AUTH_TOKEN"].encode()
+    logs = [path for path in (_folder(cluster[MARK]) / "session_latest" / "logs").rglob("*") if path.is_file()]
+    assert any(path.name.startswith("job-driver-") for path in logs)
+    logs += [path for path in tmp_path.parent.rglob("*.log") if path.is_file()]  # of the runs of the tests before
+    assert any(path.name == "chief-0.log" for path in logs)
+    assert [str(path) for path in logs if token in path.read_bytes()] == []
+    lines = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+    assert any("raylet" in " ".join(line) for line in lines)
+    assert [line for line in lines if token.decode() in " ".join(line)] == []
 
 
 def _until(reached: Callable[[], bool], patience: float) -> None:
