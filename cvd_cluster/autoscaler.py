@@ -5,6 +5,8 @@ Ray tells this nobody: what its control service holds of the autoscaler are the 
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +61,11 @@ def autoscaler_of_cluster() -> Autoscaler | None:
     if found is None:
         return None
     path, text = found
-    config = yaml.safe_load(text)
-    return Autoscaler(path, config) if says_what_machines_have(config) else None
+    try:
+        config = yaml.safe_load(text)
+    except yaml.YAMLError:  # half written, or by hand
+        return None
+    return Autoscaler(path, config) if isinstance(config, dict) and says_what_machines_have(config) else None
 
 
 def patience(asked: float | None, autoscaler: Autoscaler | None) -> float:
@@ -72,14 +77,17 @@ def patience(asked: float | None, autoscaler: Autoscaler | None) -> float:
 
 def _obeyed_here(gcs_address: str) -> tuple[str, str] | None:
     """Path and content of the file of the autoscaler that runs on this machine for this cluster."""
-    for process in psutil.process_iter(["cmdline"]):
+    for process in psutil.process_iter(["cmdline", "username"]):
         arguments = process.info["cmdline"] or []
         if f"--gcs-address={gcs_address}" not in arguments:
             continue
         for argument in arguments:
             name, _, path = argument.partition("=")
             if name == "--autoscaling-config" and path:
-                return path, Path(path).expanduser().read_text()
+                # No shell expands what stands behind "="; the home that is meant is that process's.
+                home = f"~{process.info['username']}"
+                with contextlib.suppress(OSError, RuntimeError):  # another's file; a user without a home
+                    return path, Path(re.sub("^~(?=/)", home, path)).expanduser().read_text()
     return None
 
 

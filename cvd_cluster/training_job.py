@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 
@@ -15,6 +16,7 @@ from estimators import train_dir, train_dir_lock
 from estimators.checkpoints import awaits_evaluation, prune
 from estimators.errors import InfrastructureError, StoppedError
 from estimators.experiment_options import ExperimentOptions
+from estimators.generation import FencedError
 from estimators.run_state import RunState, write_run_state
 from estimators.stop_signals import stop_signals
 from estimators.storage_trouble import storage_trouble_told
@@ -69,7 +71,6 @@ def _run(
         )
     plan, tasks = run.plan, run.tasks
     write_run_state(options.train_dir, RunState.RUNNING, plan.max_steps)
-    end = RunState.FAILED
     try:
         announce(f"starting {', '.join(task.name for task in tasks)}; their logs are in {options.train_dir}/logs")
         room = Room(run.group, tasks)
@@ -97,12 +98,14 @@ def _run(
             keep=options.keep_checkpoint_max,
             keep_unevaluated=awaits_evaluation(options.train_dir, evaluator_planned=plan.eval_data is not None),
         )
-        end = RunState.SUCCEEDED
-    except (StoppedError, KeyboardInterrupt):  # the latter is a second Ctrl-C
-        end = RunState.STOPPED
+    except FencedError:  # another run has the folder, and writes its own state
         raise
-    finally:
-        write_run_state(options.train_dir, end, plan.max_steps)
+    except BaseException as error:
+        stopped = isinstance(error, StoppedError | KeyboardInterrupt)  # the latter is a second Ctrl-C
+        with contextlib.suppress(Exception):  # a disk that is full or gone must not hide the error that says so
+            write_run_state(options.train_dir, RunState.STOPPED if stopped else RunState.FAILED, plan.max_steps)
+        raise
+    write_run_state(options.train_dir, RunState.SUCCEEDED, plan.max_steps)
 
 
 def _ray_failed(error: Exception) -> InfrastructureError:

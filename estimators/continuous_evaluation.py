@@ -40,7 +40,8 @@ def evaluate_continuously(
       evaluator: evaluates one checkpoint.
       report: where lines go; by `begin_report`.
       run_once: evaluate the newest checkpoint, if it is not evaluated yet, and end.
-      keep_going: a checkpoint that cannot be evaluated is tried once more, then noted and left out.
+      keep_going: it is the run's own: a checkpoint that cannot be evaluated is tried once more, then noted and left
+        out; and whether the command lives is for others to say, who end this process when it does not.
       sleep: between two looks.
 
     Returns:
@@ -64,7 +65,7 @@ def evaluate_continuously(
         pending = _pending(train_dir, torn | failed, newest_only=run_once)
         for checkpoint in pending[:1]:  # one a round: by the next one another evaluator may have done its part
             done += _evaluate_and_publish(train_dir, checkpoint, evaluator, report.line, writer, torn)
-        training_ended = record is not None and record.training_ended
+        training_ended = record is not None and (record.state.training_ended if keep_going else record.training_ended)
         passed_over = any(checkpoint.step in torn for checkpoint in pending)
         if (run_once and not passed_over) or (not pending and training_ended):
             _say_end(train_dir, training_ended, done, report.line)

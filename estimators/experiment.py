@@ -189,7 +189,8 @@ class Experiment:
         if is_last:
             self.reporter.training_finished(step)
         elif ended and self.requests.stopped:
-            # Said by the process that knows: the command that asked may be gone by now.
+            # Said by the process that knows: the command that asked may be gone by now, and another have begun.
+            check_generation(self.options.train_dir, self.generation)
             write_run_state(self.options.train_dir, RunState.STOPPED, self.plan.max_steps)
             self.reporter.training_stopped(step)
 

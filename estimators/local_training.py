@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Literal
@@ -127,8 +128,12 @@ def _start_evaluator(options: ExperimentOptions) -> ChildProcess:
 
 
 def _finish_evaluation(evaluator: ChildProcess, options: ExperimentOptions) -> None:
-    code = evaluator.wait()
-    check_last_evaluated(options, f"the evaluator's process ended with exit code {code}; its error stands above")
+    code = evaluator.wait() or 0
+    if code < 0:
+        how = f"the evaluator's process was ended by {signal.Signals(-code).name}"
+    else:
+        how = f"the evaluator's process ended with exit code {code}" + ("; its error stands above" if code else "")
+    check_last_evaluated(options, how)
     check_none_failed(options.train_dir)
     prune(options.train_dir, keep=options.keep_checkpoint_max, keep_unevaluated=True)
 

@@ -62,7 +62,9 @@ class EvaluatorCare:
             return True
         return False
 
-    def look_after(self, snapshot: GroupSnapshot, history: RunHistory, stalls: Sequence[Stall]) -> RunHistory:
+    def look_after(
+        self, snapshot: GroupSnapshot, history: RunHistory, stalls: Sequence[Stall], *, training_is_over: bool
+    ) -> RunHistory:
         """Starts it again if it must be; the history with that in it."""
         for task, status in snapshot.statuses.items():
             if task.role != "evaluator" or self.given_up is not None:
@@ -71,11 +73,14 @@ class EvaluatorCare:
                 self._supervision,
                 history,
                 status,
+                training_is_over=training_is_over,
                 stalls=stalls if self._begun else (),
                 log_folder=os.path.join(self._options.train_dir, "logs"),
             )
             if decision.action is Action.FAIL:
                 self.given_up = decision.error
+                if not status.phase.is_terminal:
+                    self._group.end(task)  # it hangs, and would keep its memory
                 cause = str(decision.error.summary) if decision.error else ""
                 self._events.record(event_of(EventKind.EVALUATOR_GIVEN_UP, status, snapshot.time, cause))
             elif decision.action is Action.RESTART:

@@ -26,6 +26,7 @@ class Generations:
       supervision: how long nodes are waited for.
       placement_timeout_secs: how long to wait for nodes.
       events: told of all that is done.
+      look: a look at the roles.
       pause: a moment of waiting, and a look at the roles after it.
     """
 
@@ -39,12 +40,14 @@ class Generations:
         *,
         placement_timeout_secs: float,
         events: EventLog,
+        look: Callable[[], GroupSnapshot],
         pause: Callable[[], GroupSnapshot],
     ) -> None:
         self._group, self._room, self._options = group, room, options
         self.plan = plan
         self._min_workers = supervision.min_workers or room.num_workers
-        self._placement_timeout_secs, self._events, self._pause = placement_timeout_secs, events, pause
+        self._placement_timeout_secs, self._events = placement_timeout_secs, events
+        self._look, self._pause = look, pause
 
     @property
     def number(self) -> int:
@@ -74,6 +77,7 @@ class Generations:
         """
         self._events.of_run(EventKind.GENERATION_ENDED, cause)
         self._group.end_processes()
+        self._look()  # so that their end is told
         moved = self._find_room()
         # Others may be lost while room is looked for.
         while (gone_at := self._last_is_gone_at()) and self._pause().time < gone_at:

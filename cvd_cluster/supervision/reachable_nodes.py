@@ -14,6 +14,8 @@ from typing import Any
 
 import ray
 
+from cvd_cluster.ray_session import control_service_answers
+
 _CONNECT_SECS = 2.0
 
 
@@ -39,6 +41,8 @@ def is_reachable(node_id: str) -> bool:
 
 
 def _alive() -> list[Mapping[str, Any]]:
+    if not control_service_answers():
+        return []  # to ask it would wait for it, and after a minute Ray ends this process without a word
     return [node for node in ray.nodes() if node["Alive"]]
 
 

@@ -109,8 +109,10 @@ def decide(
     if not troubled:
         return _about_stalls(options, history, stalls, log_folder)
     lost = [status for status in troubled if status.phase is RolePhase.LOST]
-    if any(_is_own_error(status, disturbed=disturbed or bool(lost)) for status in troubled):
-        own = [status for status in troubled if _is_own_error(status, disturbed=disturbed or bool(lost))]
+    own = [status for status in troubled if _is_own_error(status, disturbed=disturbed or bool(lost))]
+    if own:
+        if trouble_secs <= verdict.ECHO_SECS and all(_is_tensorflows(status) for status in own):
+            return _GO_ON  # the end of another process, from which it may follow, is told a moment later
         others = [status for status in troubled if status not in own]
         return Decision(Action.FAIL, error=verdict.error_of([*own, *others], log_folder))
     if not lost and trouble_secs <= verdict.ECHO_SECS:
@@ -135,6 +137,7 @@ def decide_on_evaluator(
     history: RunHistory,
     evaluator: RoleStatus,
     *,
+    training_is_over: bool,
     stalls: Sequence[Stall],
     log_folder: str,
 ) -> Decision:
@@ -142,12 +145,15 @@ def decide_on_evaluator(
     if evaluator.failure is not None and _is_mistake(evaluator.failure):
         return Decision(Action.FAIL, error=verdict.error_of([evaluator], log_folder))
     hung = [stall for stall in stalls if stall.name == evaluator.name]
-    if evaluator.phase not in (RolePhase.LOST, RolePhase.FAILED) and not hung:
+    # It ends by itself after the last checkpoint; before, it was misled by what it read, and is of no use to anybody.
+    too_early = evaluator.phase is RolePhase.DONE and not training_is_over
+    if evaluator.phase not in (RolePhase.LOST, RolePhase.FAILED) and not hung and not too_early:
         return _GO_ON
     charged = evaluator.loss is None or not evaluator.loss.preempted
     if charged and history.evaluator_restarts >= options.max_process_restarts:
-        return _used_up("max_process_restarts", options.max_process_restarts, [evaluator], log_folder)
-    cause = hung[0].cause if hung else verdict.how_it_ended(evaluator)
+        found = hung[0].cause if hung else ""
+        return _used_up("max_process_restarts", options.max_process_restarts, [evaluator], log_folder, found=found)
+    cause = hung[0].cause if hung else verdict.how_it_ended(evaluator) + (", before training did" if too_early else "")
     return Decision(Action.RESTART, (evaluator.name,), f"{evaluator.name}: {cause}", charged=charged, hung=bool(hung))
 
 
@@ -165,6 +171,10 @@ def _is_own_error(status: RoleStatus, *, disturbed: bool) -> bool:
     if failure is None or failure.is_echo:
         return False
     return not (failure.is_tensorflows and disturbed)
+
+
+def _is_tensorflows(status: RoleStatus) -> bool:
+    return status.failure is not None and status.failure.is_tensorflows
 
 
 def _about_stalls(
@@ -187,9 +197,10 @@ def _about_stalls(
     return Decision(Action.NEW_GENERATION, names, f"{first.name}: {first.cause}", hung=True)
 
 
-def _used_up(flag: str, value: int, causes: Sequence[RoleStatus], log_folder: str) -> Decision:
+def _used_up(flag: str, value: int, causes: Sequence[RoleStatus], log_folder: str, *, found: str = "") -> Decision:
     first = causes[0]
-    found = first.failure.traceback.strip() if first.failure is not None else verdict.how_it_ended(first)
+    if not found:
+        found = first.failure.traceback.strip() if first.failure is not None else verdict.how_it_ended(first)
     error = RoleLostError(
         f"{first.name} was lost, and --{flag} is used up",
         asked=f"--{flag}={value}",

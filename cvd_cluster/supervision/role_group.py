@@ -154,6 +154,10 @@ class RoleGroup:
             except ray.exceptions.RayError:
                 self._handles[task].lose("it did not end its process")
 
+    def end(self, task: Task) -> None:
+        """Ends the process of one role, and starts no other."""
+        self._handles[task].actor.end_process.remote()
+
     def losses(self) -> list[ActorLoss]:
         """Of all actors that are gone."""
         return [handle.status.loss for handle in self._handles.values() if handle.status.loss is not None]

@@ -88,7 +88,7 @@ class RoleHandle:
         try:
             status = ray.get(self._call, timeout=0)
             self.status = dataclasses.replace(status, lines=self._unsaid + status.lines)
-            if self._answered_at is None:
+            if self._node is None:
                 self._node = node_at(status.host)
             self._call, self._answered_at, self._unsaid = None, time.time(), ()
         except ray.exceptions.GetTimeoutError:
@@ -126,7 +126,7 @@ class RoleHandle:
         else:
             # Up to this moment it may have heard from the command: the heartbeat beats for all that are not lost.
             gone_at = time.time() + self._orphan_timeout + _MARGIN_SECS
-            cause = f"{'it had not answered yet' if self._node is None else 'its node is gone'}: {cause}"
+            cause = f"{'it had not answered yet' if self._answered_at is None else 'its node is gone'}: {cause}"
         self._call = None
         self.status = dataclasses.replace(
             self.status, phase=RolePhase.LOST, exit_code=None, failure=None, loss=ActorLoss(cause, preempted, gone_at)

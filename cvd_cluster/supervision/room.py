@@ -45,7 +45,9 @@ class Room:
         return self.tasks.index(task)
 
     def is_whole(self) -> bool:
-        """True if every bundle is on a node that is there."""
+        """True if every bundle is on a node that is there, and Ray can say so."""
+        if not control_service_answers():
+            return False
         table = placement_group_table(self.placement_group)
         return table["state"] == "CREATED" and set(table["bundles_to_node_id"].values()) <= reachable_nodes()
 
@@ -73,11 +75,13 @@ class Room:
 
         Args:
           seconds: beside those that Ray needs anyway, to learn of a lost node and to use another one.
-          pause: called between two looks.
+          pause: called between two looks; it calls `check_served`.
         """
         began = time.monotonic()
         until = began + seconds + _RAYS_OWN_SECS
         while not self.is_whole():
+            if not control_service_answers():  # `check_served` says for how long that may be
+                until = max(until, time.monotonic() + _RAYS_OWN_SECS)
             if unnoticed_nodes():  # Ray looks for no other node yet, and would give a bundle to a lost one
                 until = max(until, min(time.monotonic(), began + _NOTICE_SECS) + _RAYS_OWN_SECS)
             if time.monotonic() > until:
@@ -108,8 +112,9 @@ class Room:
         )
 
     def release(self) -> None:
-        """Gives all bundles back."""
-        remove_placement_group(self.placement_group)
+        """Gives all bundles back; where nobody takes them they go with this process's connection."""
+        if control_service_answers():
+            remove_placement_group(self.placement_group)
         self._own = None
 
     def close(self) -> None:

@@ -81,6 +81,7 @@ class Supervisor:
             supervision,
             placement_timeout_secs=placement_timeout_secs,
             events=self._events,
+            look=self._look,
             pause=self._pause,
         )
         self._evaluator = EvaluatorCare(group, room, self._generations, options, supervision, self._events)
@@ -137,10 +138,11 @@ class Supervisor:
         """
         self._room.check_served()
         snapshot = self._watch.look()
-        if self._evaluator.begin_when_due(snapshot, training_is_over=verdict.training_is_over(snapshot)):
+        over = verdict.training_is_over(snapshot)
+        if self._evaluator.begin_when_due(snapshot, training_is_over=over):
             for evaluator in snapshot.of_role("evaluator"):
                 self._watch.progress.begin_clock(evaluator.name, snapshot.time)
-        self._history = self._evaluator.look_after(snapshot, self._history, self._watch.stalls)
+        self._history = self._evaluator.look_after(snapshot, self._history, self._watch.stalls, training_is_over=over)
         return snapshot
 
     def _pause(self) -> GroupSnapshot:

@@ -7,6 +7,11 @@ import pytest
 from cvd_cluster.supervision import reachable_nodes
 
 
+@pytest.fixture(autouse=True)
+def control_service_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reachable_nodes, "control_service_answers", lambda: True)
+
+
 def test_a_node_is_there_if_ray_says_so_and_its_raylet_can_be_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as raylet, socket.socket() as nobody:
         raylet.bind(("127.0.0.1", 0))

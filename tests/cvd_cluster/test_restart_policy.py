@@ -90,7 +90,9 @@ def test_an_error_for_people_is_shown_as_it_is() -> None:
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_an_error_of_tensorflow_is_the_users_unless_another_role_has_just_ended(strategy: Strategy) -> None:
-    assert decision({WORKER: OF_TENSORFLOW}, strategy).action is Action.FAIL
+    assert decision({WORKER: OF_TENSORFLOW}, strategy, trouble_secs=4.0).action is Action.FAIL
+    assert decision({WORKER: OF_TENSORFLOW}, strategy).action is Action.GO_ON, "the other may be about to be missed"
+    assert decision({WORKER: OF_TENSORFLOW, CHIEF: OWN_ERROR}, strategy).action is Action.FAIL
     assert decision({WORKER: OF_TENSORFLOW}, strategy, disturbed=True, trouble_secs=4.0).action is not Action.FAIL
     assert decision({WORKER: OF_TENSORFLOW, CHIEF: KILLED}, strategy).action is not Action.FAIL
 
@@ -146,12 +148,16 @@ def test_an_evaluator_that_stands_still_is_nothing_to_those_that_train() -> None
     assert decision({EVALUATOR: OWN_ERROR}).action is Action.GO_ON
 
 
-def of_evaluator(values: dict[str, Any], *, stalls: tuple[Stall, ...] = (), spent: int = 0) -> Decision:
+def of_evaluator(
+    values: dict[str, Any], *, stalls: tuple[Stall, ...] = (), spent: int = 0, over: bool = False
+) -> Decision:
     values = dict(values)
     evaluator = status(EVALUATOR, values.pop("phase", RolePhase.STARTING), **values)
     options = SupervisionOptions(max_process_restarts=2)
     history = RunHistory(evaluator_restarts=spent, process_restarts=2)
-    return decide_on_evaluator(options, history, evaluator, stalls=stalls, log_folder="/run/logs")
+    return decide_on_evaluator(
+        options, history, evaluator, training_is_over=over, stalls=stalls, log_folder="/run/logs"
+    )
 
 
 def test_an_evaluator_is_started_again_within_its_own_budget() -> None:
@@ -164,7 +170,19 @@ def test_an_evaluator_is_started_again_within_its_own_budget() -> None:
     hung = of_evaluator({}, stalls=(Stall("evaluator-0", 700.0, halted=False),))
     assert hung.action is Action.RESTART and hung.hung and "no step for 700 s" in hung.cause
     assert of_evaluator({}, stalls=(Stall("chief-0", 700.0, halted=False),)).action is Action.GO_ON
-    assert of_evaluator({"phase": RolePhase.DONE}).action is Action.GO_ON
+    assert of_evaluator({"phase": RolePhase.DONE}, over=True).action is Action.GO_ON
+
+
+def test_an_evaluator_that_ends_before_training_does_is_started_again() -> None:
+    made = of_evaluator({"phase": RolePhase.DONE})
+    assert made.action is Action.RESTART and made.charged and made.cause.endswith("ended, before training did")
+    assert of_evaluator({"phase": RolePhase.DONE}, spent=2).action is Action.FAIL
+
+
+def test_one_that_hangs_for_the_last_time_is_told_as_that() -> None:
+    stall = Stall("evaluator-0", 700.0, halted=False)
+    made = of_evaluator({}, stalls=(stall,), spent=2)
+    assert made.error is not None and made.error.found == stall.cause
 
 
 def test_an_evaluator_that_failed_beside_its_checkpoints_is_started_again_within_its_budget() -> None:

@@ -23,6 +23,7 @@ from cvd_cluster.roles.role_status import RolePhase, RoleStatus
 from cvd_cluster.topology import Task
 from estimators.data_check import DataFiles
 from estimators.experiment_options import ExperimentOptions
+from estimators.generation import begin_generation
 from estimators.training_plan import TrainingPlan
 from tests.cvd_cluster.fakes import ScriptedRole
 from tests.cvd_cluster.test_ports import bind_error
@@ -231,6 +232,8 @@ def test_a_mistake_of_the_users_is_told_by_the_real_process_without_waiting_for_
     start: Start, tmp_path: Path
 ) -> None:
     task = Task("evaluator", 0, 1.0, 0)
+    (tmp_path / "run").mkdir()
+    assert [begin_generation(str(tmp_path / "run")) for _ in range(2)] == [1, 2]
     actor = start(None, task, eval_data_pattern=f"{tmp_path}/nothing-*")
     actor.start({})
     last = until(actor, ended)[-1]

@@ -21,6 +21,7 @@ class FakeRay:
 
     Attributes:
       raylets: node -> the port of this machine that stands for its raylet; 0 if its machine is gone.
+      answers: whether its control service can be connected to.
       notices_at: when Ray takes "b" for lost, and gives its bundle to the node that is there then, if there is one.
     """
 
@@ -28,6 +29,7 @@ class FakeRay:
         self.clock, self.raylets, self.notices_at = clock, raylets, float("inf")
         self.homes = {0: "a", 1: "b"}
         self.groups: list[int] = []
+        self.answers = True
 
     def nodes(self) -> list[dict[str, Any]]:
         return [
@@ -62,6 +64,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     ray = FakeRay(FakeClock(), {"a": 4001, "b": 0})
     monkeypatch.setattr("ray.nodes", ray.nodes)
     monkeypatch.setattr(reachable_nodes, "_answers", lambda node: bool(node["NodeManagerPort"]))
+    for module in (room, reachable_nodes):
+        monkeypatch.setattr(module, "control_service_answers", lambda: ray.answers)
     monkeypatch.setattr(room, "placement_group_table", ray.table)
     monkeypatch.setattr(room, "placement_group", ray.place)
     monkeypatch.setattr(room, "remove_placement_group", lambda group: None)
@@ -102,20 +106,38 @@ def test_a_machine_of_which_ray_never_says_that_it_is_gone_is_not_waited_for_for
     assert 90 <= cluster.clock.now - began <= 102
 
 
-def test_a_control_service_that_is_away_for_a_moment_ends_no_run(
-    cluster: FakeRay, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    there = [True]
-    monkeypatch.setattr(room, "control_service_answers", lambda: there[0])
+def test_a_control_service_that_is_away_for_a_moment_ends_no_run(cluster: FakeRay) -> None:
     made = Room(object(), TASKS)
     for answers, seconds in ((True, 60), (False, 20), (True, 60), (False, 20)):
-        there[0] = answers
+        cluster.answers = answers
         for _ in range(seconds):
             cluster.clock.now += 1
             made.check_served()
     cluster.clock.now += 1
     with pytest.raises(InfrastructureError, match="Ray is gone"):
         made.check_served()
+
+
+def test_a_control_service_that_is_gone_is_asked_nothing_since_ray_would_end_this_process(
+    cluster: FakeRay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*arguments: object) -> None:
+        pytest.fail("it was asked")
+
+    made = Room(object(), TASKS)
+    cluster.answers = False
+    monkeypatch.setattr("ray.nodes", asked)
+    for name in ("placement_group_table", "remove_placement_group"):
+        monkeypatch.setattr(room, name, asked)
+
+    def look() -> None:
+        cluster.clock.now += 1
+        made.check_served()
+
+    assert not reachable_nodes.is_reachable("a") and not made.is_whole()
+    with pytest.raises(InfrastructureError, match="Ray is gone"):
+        made.wait_until_whole(0, pause=look)
+    made.release()
 
 
 def test_a_run_shrinks_onto_nodes_that_are_there(cluster: FakeRay) -> None:

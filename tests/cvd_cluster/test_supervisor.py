@@ -238,6 +238,14 @@ def test_of_healthy_processes_that_end_with_a_lost_node_it_is_told_that_the_comm
     assert all("the command ended" in cause and "memory" not in cause for cause in causes.values())
 
 
+def test_that_the_command_ends_healthy_processes_is_told_also_if_no_room_has_to_be_found(tmp_path: Path) -> None:
+    killed = status(WORKER, LOST, exit_code=-9)
+    script = [{CHIEF: status(CHIEF)}, {WORKER: killed}, *([{}] * 5), ALL_DONE]
+    run = Run(tmp_path, script, [CHIEF, WORKER], strategy="multi_worker_mirrored")()
+    causes = dict(run.causes("process_ended")[:2])
+    assert "SIGKILL" in causes["worker-0"] and "the command ended" in causes["chief-0"]
+
+
 def test_who_is_lost_while_room_is_looked_for_must_be_gone_too(tmp_path: Path) -> None:
     def gone(task: Task, gone_at: float) -> RoleStatus:
         return status(task, LOST, exit_code=None, loss=ActorLoss("the node is gone", False, gone_at=gone_at))

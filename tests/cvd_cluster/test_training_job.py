@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from cvd_cluster.supervision_options import SupervisionOptions
 from cvd_cluster.topology import Task
 from cvd_cluster.training_job import train_on_cluster
 from estimators.data_check import DataFiles
-from estimators.errors import InfrastructureError
+from estimators.errors import InfrastructureError, UserError
 from estimators.experiment_options import ExperimentOptions
-from estimators.run_state import RunState, read_run_state
+from estimators.generation import FencedError
+from estimators.run_state import RunState, read_run_state, write_run_state
 from estimators.training_plan import TrainingPlan
 
 
@@ -54,3 +56,25 @@ def test_an_error_of_ray_s_is_told_without_a_traceback(tmp_path: Path, monkeypat
     assert caught.value.exit_code == 3 and "no answer" in caught.value.found
     record = read_run_state(str(tmp_path / "run"))
     assert record is not None and record.state is RunState.FAILED
+
+
+def test_a_disk_that_takes_no_state_does_not_hide_why_the_run_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(train_dir: str, state: RunState, max_steps: int) -> None:
+        if state is RunState.FAILED:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_run_state(train_dir, state, max_steps)
+
+    monkeypatch.setattr(training_job, "write_run_state", full)
+    with pytest.raises(UserError, match="The loss is NaN"):
+        state_after(tmp_path, UserError("The loss is NaN in step 3"), monkeypatch)
+
+
+def test_a_run_whose_folder_another_one_has_taken_does_not_write_over_its_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(FencedError):
+        state_after(tmp_path, FencedError("A later generation has taken over"), monkeypatch)
+    record = read_run_state(str(tmp_path / "run"))
+    assert record is not None and record.state is RunState.RUNNING, "as the other one wrote"
