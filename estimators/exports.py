@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 
@@ -9,6 +10,7 @@ from estimators import storage
 from estimators.errors import UserError
 
 SAVED_MODEL = "saved_model.pb"
+_READ_AT_ONCE = 1 << 20
 _EXPORTED = re.compile(rf"step_(\d+)/{re.escape(SAVED_MODEL)}")
 
 
@@ -64,3 +66,15 @@ def check_export(model_dir: str) -> str:
             change="--model_dir to a folder like TRAIN_DIR/export/step_N, or --train_dir alone for its newest",
         )
     return model_dir
+
+
+def digest_of(model_dir: str) -> str:
+    """A digest of all that lies in a SavedModel, names and bytes."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name in storage.names_below(model_dir):
+        digest.update(f"{name}\0".encode())
+        if not name.endswith("/"):
+            with storage.open_binary(os.path.join(model_dir, name)) as file:
+                while part := file.read(_READ_AT_ONCE):
+                    digest.update(part)
+    return digest.hexdigest()

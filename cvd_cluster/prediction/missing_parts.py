@@ -106,6 +106,7 @@ class _Run:
 
         settings = PredictorSettings(
             model_dir=self._prepared.model.model_dir,
+            model_digest=self._prepared.model_digest,
             batch_size=self._options.batch_size,
             threads=plan.threads,
             max_image_pixels=self._options.max_image_pixels,
@@ -163,12 +164,15 @@ class _Run:
 
 
 def _look_at_nodes(options: PredictionOptions, prepared: Prepared) -> None:
-    """Looks at each node that readers and predictors may come to."""
+    """Looks at each node that readers and predictors may come to, but for those that have just gone."""
     import ray
 
+    from cvd_cluster.reachable_nodes import reachable_nodes
+
+    there = reachable_nodes()
     model_dir = prepared.model.model_dir
     look_from(
-        [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")],
+        [node["NodeID"] for node in ray.nodes() if node["NodeID"] in there and node["Resources"].get("CPU")],
         [os.path.join(model_dir, SAVED_MODEL), *(file.path for file in prepared.files)],
         asked=f"--input_data_pattern={options.input_data_pattern}, and the model in {model_dir}",
         what="the data or the model",

@@ -6,6 +6,7 @@ Its process is ready soon because it imports neither Ray Data nor all of TensorF
 from __future__ import annotations
 
 import gc
+import socket
 import threading
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,8 @@ import pyarrow as pa
 from cvd_cluster.prediction.batch_model import Answers, BatchModel
 from cvd_cluster.prediction.part_columns import part_of, to_bytes
 from cvd_cluster.prediction.piece_columns import OFFSETS, REPORT, SIZES, PieceReport, data_of
+from estimators.errors import UserError
+from estimators.exports import digest_of
 from estimators.picture_size import picture_error
 from estimators.record_schema import parse_example
 from estimators.tfrecord_framing import FOOTER_BYTES, HEADER_BYTES
@@ -30,6 +33,7 @@ class PredictorSettings:
 
     Attributes:
       model_dir: the SavedModel.
+      model_digest: exports.digest_of it, where the command sees it.
       batch_size: records that go through the model at a time.
       threads: how many of them TensorFlow may decode and compute at the same time.
       max_image_pixels: a picture that claims more is not decoded.
@@ -37,6 +41,7 @@ class PredictorSettings:
     """
 
     model_dir: str
+    model_digest: str
     batch_size: int
     threads: int
     max_image_pixels: int
@@ -70,7 +75,7 @@ class Predictor:
         """Loads TensorFlow and the model.
 
         Raises:
-          UserError: see BatchModel.
+          UserError: it is another one than where the command runs, or see BatchModel.
         """
         self._loaded()
 
@@ -113,6 +118,8 @@ class Predictor:
         with self._loading:
             if self._model is None:
                 settings = self._settings
+                if digest_of(settings.model_dir) != settings.model_digest:
+                    raise _another_model(settings.model_dir)
                 self._model = BatchModel(
                     settings.model_dir, settings.batch_size, settings.threads, on_gpu=settings.on_gpu
                 )
@@ -168,6 +175,15 @@ class _Piece:
     def record(self, index: int) -> bytes:
         begin = self.offsets[index] + HEADER_BYTES - self.report.base
         return bytes(self._data[begin : begin + self.sizes[index]])
+
+
+def _another_model(model_dir: str) -> UserError:
+    return UserError(
+        f"{socket.gethostname()} has another model than this machine",
+        asked=f"the model in {model_dir}",
+        found="other files there, or with other bytes",
+        change="a path that is the same folder on every node, and let nobody write to it",
+    )
 
 
 def _id_of(record: bytes) -> bytes:

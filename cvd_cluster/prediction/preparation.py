@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,18 +10,16 @@ from typing import Any
 from cvd_cluster.prediction.input_files import PIECE_BYTES, InputFile, look_at
 from cvd_cluster.prediction.prediction_options import FAIL, PredictionOptions
 from cvd_cluster.ray_session import require_absolute_paths
-from estimators import storage
 from estimators.data_check import check_first_record, matching_files
 from estimators.errors import DataError, UserError
 from estimators.export_process import export_in_a_process
-from estimators.exports import check_export
+from estimators.exports import check_export, digest_of
 from estimators.model_choice import ChosenModel, best_model, model_at, newest_model
 from estimators.storage.access import check_access
 from estimators.submission.sample_check import check_sample
 from estimators.submission.target import check_target
 
 _FLAG = "input_data_pattern"
-_READ_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,7 @@ def prepare(options: PredictionOptions, announce: Callable[[str], None], *, piec
     if model.checkpoint is not None:
         announce(f"exporting step {model.step}, which is not exported yet, to {model.model_dir}")
         export_in_a_process(options.train_dir or "", model.checkpoint)
-    return Prepared(model, _digest_of(model.model_dir), files)
+    return Prepared(model, digest_of(model.model_dir), files)
 
 
 def _chosen_model(options: PredictionOptions, announce: Callable[[str], None]) -> ChosenModel:
@@ -128,14 +124,3 @@ def tensorflow_version() -> str:
         except importlib.metadata.PackageNotFoundError:
             continue
     return "unknown"
-
-
-def _digest_of(folder: str) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for name in storage.names_below(folder):
-        digest.update(f"{name}\0".encode())
-        if not name.endswith("/"):
-            with storage.open_binary(os.path.join(folder, name)) as file:
-                while part := file.read(_READ_AT_ONCE):
-                    digest.update(part)
-    return digest.hexdigest()

@@ -11,9 +11,9 @@ import ray
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from cvd_cluster.ray_session import in_ray_job
+from cvd_cluster.reachable_nodes import is_reachable, node_at
 from cvd_cluster.roles.role_actor import RoleActor
 from cvd_cluster.roles.role_status import ActorLoss, RolePhase, RoleStatus
-from cvd_cluster.supervision.reachable_nodes import is_reachable, node_at
 from cvd_cluster.topology import Task
 from estimators.experiment_options import ExperimentOptions
 

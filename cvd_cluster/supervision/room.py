@@ -10,7 +10,7 @@ import ray
 from ray.util.placement_group import placement_group, placement_group_table, remove_placement_group
 
 from cvd_cluster.ray_session import control_service_answers
-from cvd_cluster.supervision.reachable_nodes import reachable_nodes, unnoticed_nodes
+from cvd_cluster.reachable_nodes import reachable_nodes, unnoticed_nodes
 from cvd_cluster.topology import Task, bundles_for
 from estimators.errors import InfrastructureError
 

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from cvd_cluster.supervision import reachable_nodes
+from cvd_cluster import reachable_nodes
 
 
 @pytest.fixture(autouse=True)

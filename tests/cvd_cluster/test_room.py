@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from cvd_cluster.supervision import reachable_nodes, room
+from cvd_cluster import reachable_nodes
+from cvd_cluster.supervision import room
 from cvd_cluster.supervision.room import Room
 from cvd_cluster.topology import Task
 from estimators.errors import InfrastructureError

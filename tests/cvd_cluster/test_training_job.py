@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,9 @@ from estimators.run_state import RunState, read_run_state, write_run_state
 from estimators.training_plan import TrainingPlan
 
 
-def state_after(folder: Path, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> RunState:
+def state_after(
+    folder: Path, error: BaseException, monkeypatch: pytest.MonkeyPatch, *, announce: Callable[[str], None] = print
+) -> RunState:
     """What is recorded of a run whose supervision ends with this error."""
     plan = TrainingPlan("multi_worker_mirrored", 1, 1, DataFiles(("/d/a",), (8,)), None, 4, 5)
 
@@ -40,7 +42,7 @@ def state_after(folder: Path, error: BaseException, monkeypatch: pytest.MonkeyPa
     options = ExperimentOptions(train_dir=str(folder / "run"), train_data_pattern="/d/*")
     cluster = ClusterOptions(strategy="multi_worker_mirrored")
     with contextlib.suppress(KeyboardInterrupt):
-        train_on_cluster(options, cluster, SupervisionOptions(), start_new_model=False)
+        train_on_cluster(options, cluster, SupervisionOptions(), start_new_model=False, announce=announce)
     record = read_run_state(options.train_dir)
     assert record is not None
     return record.state
@@ -78,3 +80,16 @@ def test_a_run_whose_folder_another_one_has_taken_does_not_write_over_its_state(
         state_after(tmp_path, FencedError("A later generation has taken over"), monkeypatch)
     record = read_run_state(str(tmp_path / "run"))
     assert record is not None and record.state is RunState.RUNNING, "as the other one wrote"
+
+
+@pytest.mark.parametrize(("job", "wait", "warned"), [(True, None, True), (True, "30", False), (False, None, False)])
+def test_a_job_that_ray_would_stop_within_3_seconds_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job: bool, wait: str | None, warned: bool
+) -> None:
+    monkeypatch.setattr(training_job, "in_ray_job", lambda: job)
+    monkeypatch.delenv("RAY_JOB_STOP_WAIT_TIME_S", raising=False)
+    if wait is not None:
+        monkeypatch.setenv("RAY_JOB_STOP_WAIT_TIME_S", wait)
+    lines: list[str] = []
+    state_after(tmp_path, KeyboardInterrupt(), monkeypatch, announce=lines.append)
+    assert any("RAY_JOB_STOP_WAIT_TIME_S" in line for line in lines) == warned, lines

@@ -214,11 +214,38 @@ def test_ctrl_c_lets_go_of_a_job_that_goes_on(cluster: dict[str, str], photos: P
     assert attached.code == 143 and "Stopped by SIGTERM" in attached.output, attached.output
 
 
-def test_rays_own_command_submits_too(cluster: dict[str, str]) -> None:
-    environment = '{"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "120"}}'
-    line = ("job", "submit", "--working-dir", ".", "--runtime-env-json", environment, "--", "python", "-m")
-    done = _ray(cluster, *line, "launch.train", "--help")
-    assert done.returncode == 0 and "--train_data_pattern" in done.stdout, done.stdout + done.stderr
+def _lines_of_the_readme() -> list[str]:
+    """Those that submit a job, of the section about this machine as a cluster; one that is continued is one."""
+    section = (_ROOT / "README.md").read_text().partition("\n## What runs where\n")[2].partition("\n## ")[0]
+    lines = "".join(re.findall(r"```sh\n(.*?)```", section, re.S)).replace("\\\n", " ").splitlines()
+    return [line for line in lines if " submit " in line]
+
+
+def test_the_lines_of_the_readme_train_and_evaluate_as_jobs(
+    cluster: dict[str, str], photos: Path, tmp_path: Path
+) -> None:
+    ours, rays = _lines_of_the_readme()
+    assert ours.startswith("python -m launch.submit train ") and rays.startswith("ray job submit ")
+    values = {
+        "http://127.0.0.2:8265": cluster["RAY_ADDRESS"],
+        "/tmp/drawn": f"{photos}/catsvsdogs",
+        "/tmp/job_run": f"{tmp_path}/run",
+    }
+    for line in (ours, rays):
+        for there, here in values.items():
+            line = line.replace(there, here)
+        command = ["bash", "-c", line]
+        done = subprocess.run(command, env=cluster, cwd=_ROOT, capture_output=True, text=True, timeout=240, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    last = latest_checkpoint(f"{tmp_path}/run")
+    (evaluated,) = (tmp_path / "run" / "eval" / "metrics.jsonl").read_text().splitlines()
+    assert last is not None and json.loads(evaluated)["global_step"] == last.step
+
+
+def test_the_job_server_listens_to_its_own_address_alone(cluster: dict[str, str]) -> None:
+    port = int(cluster["RAY_ADDRESS"].rpartition(":")[2])
+    listening = [one.laddr for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN]
+    assert [address.ip for address in listening if address.port == port] == [_ADDRESS]
 
 
 @pytest.mark.parametrize("token", [{"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "wrong" * 8}])
@@ -335,12 +362,12 @@ def test_a_job_that_is_stopped_saves_a_checkpoint_though_its_command_is_killed(
 
 
 def test_no_log_and_no_process_list_shows_the_token(cluster: dict[str, str], tmp_path: Path) -> None:
-    # The last test here: many jobs have run.
+    # The last test here: jobs have run, this one at least.
+    assert _submit(cluster, "prepare_data", "--synthetic=10", f"--output={tmp_path}/drawn").code == 0
     token = cluster["RAY_AUTH_TOKEN"].encode()
     logs = [path for path in (_folder(cluster[MARK]) / "session_latest" / "logs").rglob("*") if path.is_file()]
     assert any(path.name.startswith("job-driver-") for path in logs)
     logs += [path for path in tmp_path.parent.rglob("*.log") if path.is_file()]  # of the runs of the tests before
-    assert any(path.name == "chief-0.log" for path in logs)
     assert [str(path) for path in logs if token in path.read_bytes()] == []
     lines = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
     assert any("raylet" in " ".join(line) for line in lines)
