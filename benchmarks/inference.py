@@ -44,7 +44,9 @@ class BenchmarkOptions(Options):
     """What to measure, and on what."""
 
     input_data_pattern: str | None = option(
-        None, group="benchmark", help="TFRecord files with photos, a glob; without it those below $CVD_TEST_DATA"
+        None,
+        group="benchmark",
+        help="TFRecord files with photos, a glob; without it those below $CVD_TEST_DATA, or ../shared/data",
     )
     only: str | None = option(None, group="benchmark", choices=_MEASURES, help="measure nothing else")
     rounds: int = option(3, group="benchmark", at_least=1, help="times that each side of speed and start runs")
@@ -166,11 +168,11 @@ def main() -> None:
         return
     from benchmarks.inference_data import exported_model, photos_of
 
-    data = os.environ.get("CVD_TEST_DATA")
-    pattern = options.input_data_pattern or (f"{data}/catsvsdogs/*/*-of-*" if data else "")
-    pictures = photos_of(pattern) if pattern else []
+    data = os.environ.get("CVD_TEST_DATA", str(_ROOT.parent / "shared" / "data"))
+    pattern = options.input_data_pattern or f"{data}/catsvsdogs/*/*-of-*"
+    pictures = photos_of(pattern)
     if not pictures:
-        raise UserError("No photos to measure on", asked=pattern or "no pattern", change="--input_data_pattern")
+        raise UserError("No photos to measure on", asked=pattern, change="--input_data_pattern")
     with tempfile.TemporaryDirectory(prefix="cvd-bench-") as folder:
         bench = _Bench(folder, exported_model(folder, pictures), pictures)
         for name, measure in (("speed", _speed), ("start", _start), ("memory", _memory)):

@@ -42,6 +42,7 @@ def read_cluster_file(path: str, *, announce: Callable[[str], None]) -> Mapping[
     config = _accepted_by_ray(path, _loaded(path))
     _check_nothing_is_an_example(path, config)
     _check_local_files(path, config)
+    _warn_of_an_open_token(config, announce)
     if config["provider"]["type"] == "local" and not config.get("auth", {}).get("ssh_proxy_command"):
         _check_reachable(path, machines(config))
     for key in _START:
@@ -128,6 +129,11 @@ def _check_local_files(path: str, config: Mapping[str, Any]) -> None:
     key = config.get("auth", {}).get("ssh_private_key")
     if key and not os.path.exists(os.path.expanduser(key)):
         raise _unsound(path, f"auth.ssh_private_key is {key}, which is not there", "auth.ssh_private_key")
+
+
+def _warn_of_an_open_token(config: Mapping[str, Any], announce: Callable[[str], None]) -> None:
+    if _TOKEN in config["file_mounts"].values() and os.stat(os.path.expanduser(_TOKEN)).st_mode & 0o077:
+        announce(f"warning: others on this machine can read {_TOKEN}, and so enter the cluster: chmod 600 {_TOKEN}")
 
 
 def _check_reachable(path: str, addresses: list[str]) -> None:

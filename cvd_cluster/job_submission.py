@@ -95,7 +95,7 @@ def connected(address: str) -> Any:
             "No job server can be reached at --address",
             asked=asked,
             found=str(error),
-            change="run `ray dashboard cluster.yaml` in another terminal, which forwards it to 127.0.0.1:8265",
+            change="run `ray dashboard CLUSTER.yaml` in another terminal, which forwards it to 127.0.0.1:8265",
         ) from None
     # Ray lets RAY_ADDRESS win over what it is handed.
     os.environ["RAY_API_SERVER_ADDRESS"] = address

@@ -67,7 +67,7 @@ def _run(
     if in_ray_job() and not os.environ.get("RAY_JOB_STOP_WAIT_TIME_S"):
         announce(
             "`ray job stop` ends this command 3 s after it asked; the roles then save a checkpoint by themselves. With "
-            '--runtime-env-json=\'{"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "30"}}\' at `ray job submit` it waits'
+            '--runtime-env-json=\'{"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "120"}}\' at `ray job submit` it waits'
         )
     plan, tasks = run.plan, run.tasks
     write_run_state(options.train_dir, RunState.RUNNING, plan.max_steps)

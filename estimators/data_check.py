@@ -5,6 +5,7 @@ TensorFlow-free as far as the first look goes, so that a mistake is told within 
 
 from __future__ import annotations
 
+import functools
 import io
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from estimators import storage
 from estimators.conversion.manifest import counts_from_manifest
 from estimators.conversion.new_folder import check_complete
 from estimators.errors import DataError, UserError
+from estimators.picture_size import picture_size
 from estimators.record_schema import IMAGE_ENCODED, IMAGE_ID, IMAGE_LABEL, parse_example
 from estimators.tfrecord_framing import DamagedRecordError, count_records, read_records
 
@@ -132,7 +134,9 @@ def _how_to_go_on(flag: str, other: str = "--on_bad_record=skip") -> str:
     return f"mend or remove that record, leave its file out of --{flag}, or leave bad records out: {other}"
 
 
-def check_first_record(path: str, *, flag: str, num_classes: int | None, other_policies: str) -> None:
+def check_first_record(
+    path: str, *, flag: str, num_classes: int | None, other_policies: str, max_pixels: int | None = None
+) -> None:
     """Tries the first record of a file, if it has one.
 
     Args:
@@ -140,19 +144,20 @@ def check_first_record(path: str, *, flag: str, num_classes: int | None, other_p
       flag: the flag it came from, for the message.
       num_classes: see `check_data`.
       other_policies: flag and value that let bad records be left out.
+      max_pixels: see `pillow_error`.
 
     Raises:
       DataError: it is no TFRecord file, or the record lacks something.
     """
     try:
-        _try_first_record(path, num_classes)
+        _try_first_record(path, num_classes, max_pixels)
     except _BadRecord as bad:
         raise bad.as_error(change=_how_to_go_on(flag, other_policies)) from None
 
 
-def _try_first_record(path: str, num_classes: int | None) -> None:
+def _try_first_record(path: str, num_classes: int | None, max_pixels: int | None = None) -> None:
     for offset, data in read_records(path):
-        _check_record(path, offset, data, num_classes, pillow_error)
+        _check_record(path, offset, data, num_classes, functools.partial(pillow_error, max_pixels=max_pixels))
         return
 
 
@@ -180,10 +185,22 @@ def _check_record(
         raise _BadRecord(path, offset, example.image_id, reason)
 
 
-def pillow_error(encoded: bytes) -> str | None:
-    """Why a picture does not decode; None if it does. Needs no TensorFlow."""
+def pillow_error(encoded: bytes, *, max_pixels: int | None = None) -> str | None:
+    """Why a picture does not decode; None if it does. Needs no TensorFlow.
+
+    Args:
+      encoded: the picture.
+      max_pixels: of --max_image_pixels: one whose header claims more is not decoded, nor one that Pillow would take for
+        an attack though it may have so many; None does not look.
+    """
     from PIL import Image, UnidentifiedImageError
 
+    if max_pixels is not None:
+        width, height = picture_size(encoded, 0, len(encoded)) or (0, 0)
+        if width * height > max_pixels:
+            return f"it claims {width} x {height} pixels, and --max_image_pixels is {max_pixels}"
+        if width * height > (Image.MAX_IMAGE_PIXELS or 0):
+            return None
     try:
         with Image.open(io.BytesIO(encoded), formats=_DECODABLE) as image:
             image.draft("RGB", (64, 64))  # a JPEG decodes faster at a fraction of its size

@@ -13,6 +13,7 @@ _KEY = IMAGE_ENCODED.encode("ascii")
 # Tags of protobuf fields 1 and 2 that hold bytes: a message, a text.
 _FIRST, _SECOND = 0x0A, 0x12
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # of JPEG (ITU-T T.81, table B.1)
+_IMAGE, _EXTENSION = 0x2C, 0x21  # what begins a block of a GIF
 _ALONE = frozenset(range(0xD0, 0xD9)) | {0x01}  # markers without a length
 
 
@@ -83,6 +84,8 @@ def _field(record: bytes, at: int, tag: int) -> tuple[int, int]:
 def picture_size(data: bytes, begin: int, end: int) -> tuple[int, int] | None:
     """Width and height that the header of a JPEG, PNG, GIF or BMP claims; None if there is no such header.
 
+    Of an animation it is that of all frames below each other: its decoder holds all of them.
+
     Args:
       data: holds the picture.
       begin: where it begins in `data`.
@@ -93,8 +96,8 @@ def picture_size(data: bytes, begin: int, end: int) -> tuple[int, int] | None:
             return _jpeg_size(data, begin + 2, end)
         if data.startswith(b"\x89PNG\r\n\x1a\n", begin, end):
             width, height = struct.unpack_from(">II", data, begin + 16)
-        elif data.startswith((b"GIF87a", b"GIF89a"), begin, end):
-            width, height = struct.unpack_from("<HH", data, begin + 6)
+        elif data.startswith(b"GIF8", begin, end):
+            return _gif_size(data, begin, end)
         elif data.startswith(b"BM", begin, end):
             width, height = map(abs, struct.unpack_from("<ii", data, begin + 18))
         else:
@@ -102,6 +105,27 @@ def picture_size(data: bytes, begin: int, end: int) -> tuple[int, int] | None:
         return width, height
     except (IndexError, struct.error):
         return None
+
+
+def _gif_size(data: bytes, begin: int, end: int) -> tuple[int, int]:
+    # https://www.w3.org/Graphics/GIF/spec-gif89a.txt, 18 to 24. A frame may be larger than the screen.
+    width, height, flags = struct.unpack_from("<HHB", data, begin + 6)
+    at, frames = begin + 13 + _color_table_bytes(flags), 0
+    while at < end and data[at] in (_IMAGE, _EXTENSION):
+        if data[at] == _IMAGE:
+            frame_width, frame_height, flags = struct.unpack_from("<HHB", data, at + 5)
+            width, frames = max(width, frame_width), frames + frame_height
+            at += 10 + _color_table_bytes(flags) + 1
+        else:
+            at += 2
+        while at < end and data[at]:  # blocks that begin with their length; the last has none
+            at += 1 + data[at]
+        at += 1
+    return width, max(height, frames)
+
+
+def _color_table_bytes(flags: int) -> int:
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
 def _jpeg_size(data: bytes, at: int, end: int) -> tuple[int, int] | None:

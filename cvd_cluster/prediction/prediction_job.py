@@ -94,12 +94,17 @@ def run_prediction(
 
 
 def _delete_half_written(options: PredictionOptions) -> None:
-    """Deletes what a run that was killed while it wrote this output left; nobody else writes it now."""
+    """Deletes what a run that was killed while it wrote this output left; nobody else writes it now.
+
+    Of results that it was about to replace the older ones come back first.
+    """
     from cvd_cluster.prediction.bad_records import quarantine_path
     from cvd_cluster.prediction.side_file import side_file_path
-    from cvd_cluster.prediction.submission_output import results_prefix
+    from cvd_cluster.prediction.submission_output import restore_replaced, results_prefix
 
     if not storage.is_remote(options.output):  # where nothing tells whether somebody else is at work
+        if options.output_path:
+            restore_replaced(options.output_path)
         for path in (options.output_file or results_prefix(options.output), quarantine_path(options.output)):
             storage.delete_partials_of(path)
         storage.delete_partials_of(side_file_path(options.output))

@@ -24,7 +24,8 @@ _BLOCKS_IN_FLIGHT = 2
 _SECONDS_OF_SILENCE = 60.0
 # A process may be killed for many reasons; a block in which one dies a second time is looked into.
 _DEATHS_TOLERATED = 1
-_DEATHS_IN_A_ROW = 8
+# A dozen pieces in a row may each hold a record that is deadly; each is given to two predictors.
+_DEATHS_IN_A_ROW = 24
 _MOST_SHOWN = 300
 
 

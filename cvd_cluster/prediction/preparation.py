@@ -104,7 +104,13 @@ def _input_files(options: PredictionOptions, piece_bytes: int) -> tuple[InputFil
                 change=f"--{_FLAG}, or the file's permissions",
             ) from None
         if options.on_bad_record == FAIL and file.size and not file.gzip:
-            check_first_record(path, flag=_FLAG, num_classes=None, other_policies="--on_bad_record=quarantine")
+            check_first_record(
+                path,
+                flag=_FLAG,
+                num_classes=None,
+                other_policies="--on_bad_record=quarantine",
+                max_pixels=options.max_image_pixels,
+            )
         files.append(file)
     if not any(file.size for file in files):
         raise DataError(

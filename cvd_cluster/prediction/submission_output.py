@@ -14,6 +14,7 @@ from estimators import storage
 from estimators.tfrecord_framing import shard_name
 
 _RESULTS = "prediction.results"
+_REPLACED = "replaced"
 _RESULTS_FILE = re.compile(rf"{re.escape(_RESULTS)}-\d{{5}}-of-\d{{5}}")
 
 # Takes the index of an input file and a table (prediction_columns.SCHEMA) of its next predictions.
@@ -129,17 +130,36 @@ def json_output(folder: str, shards: int) -> Iterator[WriteRows]:
         _replace(folder, hidden, names)
 
 
+def restore_replaced(folder: str) -> None:
+    """Puts older results back that a run which was killed had moved away, if the new ones had not all come."""
+    for name in filter(storage.is_hidden_partial, storage.list_dir(folder)):
+        hidden = os.path.join(folder, name)
+        replaced, waiting = (_results_in(path) for path in (os.path.join(hidden, _REPLACED), hidden))
+        if not (replaced and waiting):
+            continue
+        # What has come already is of the new set, which the names tell, and waits no more.
+        new_set = waiting[0].rpartition("-")[2]
+        for one in _results_in(folder):
+            if one.endswith(f"-{new_set}") and one not in waiting:
+                storage.delete(os.path.join(folder, one))
+        for one in replaced:
+            storage.rename(os.path.join(hidden, _REPLACED, one), os.path.join(folder, one))
+
+
+def _results_in(folder: str) -> list[str]:
+    return [name for name in storage.list_dir(folder) if _RESULTS_FILE.fullmatch(name)]
+
+
 def _replace(folder: str, hidden: str, names: list[str]) -> None:
     """Moves results from a hidden folder into the place of older ones.
 
     All older ones go first. Who looks meanwhile, or after this process was killed here, finds results that are not
     complete, which the converter refuses, and never those of two models beside each other.
     """
-    replaced = os.path.join(hidden, "replaced")
+    replaced = os.path.join(hidden, _REPLACED)
     storage.make_dirs(replaced)
-    older = [name for name in storage.list_dir(folder) if _RESULTS_FILE.fullmatch(name)]
     with contextlib.ExitStack() as undo:
-        for name in older:
+        for name in _results_in(folder):
             _move(name, folder, replaced, undo)
         for name in names:
             _move(name, hidden, folder, undo)

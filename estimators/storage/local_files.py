@@ -100,6 +100,7 @@ class LocalFiles:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(partial, path)
+            _sync_folder(folder or ".")
         except BaseException:
             self.delete(partial)
             raise
@@ -133,3 +134,13 @@ def _unless_it_is_gone(error: OSError) -> None:
     # os.walk would pass over a folder that cannot be read without a word.
     if not isinstance(error, FileNotFoundError):
         raise error
+
+
+def _sync_folder(folder: str) -> None:
+    """So that a name outlives the end of the machine too (fsync(2)); some network file systems do not know that."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -7,6 +7,9 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 extras=${1:-}
 
+# First: as it came it may be readable by all, since Ray writes it so.
+if [[ -e ~/.ray/auth_token ]]; then chmod 600 ~/.ray/auth_token; fi
+
 # At its first boot an image installs things of its own, and holds locks, not all of which apt knows how to wait for.
 patiently() {
   for _ in {1..30}; do
@@ -27,9 +30,6 @@ test -x ~/venv/bin/pip || python3.11 -m venv --clear ~/venv
 pip=(~/venv/bin/pip install --quiet --disable-pip-version-check -c constraints.txt)
 "${pip[@]}" setuptools wheel
 "${pip[@]}" --no-build-isolation -e ".${extras:+[$extras]}"
-
-# As it came it may be readable by all: Ray writes it so.
-if [[ -e ~/.ray/auth_token ]]; then chmod 600 ~/.ray/auth_token; fi
 
 # For those who log in; the commands that start Ray say it themselves.
 grep -q RAY_AUTH_MODE ~/.bashrc 2>/dev/null ||

@@ -26,6 +26,7 @@ def at_the_laptop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = tmp_path / "home" / name
         path.parent.mkdir(parents=True)
         path.write_text("secret")
+        path.chmod(0o600)
 
 
 @pytest.fixture
@@ -111,6 +112,16 @@ def test_the_addresses_of_the_example_are_not_tried(tmp_path: Path) -> None:
 def test_a_missing_token_is_told_with_the_line_that_makes_it(tmp_path: Path) -> None:
     (tmp_path / "home" / ".ray" / "auth_token").unlink()
     assert "ray get-auth-token --generate" in refused(written(tmp_path, _GCP))
+
+
+def test_a_token_that_others_can_read_is_warned_of(tmp_path: Path) -> None:
+    file, lines = written(tmp_path, _GCP), list[str]()
+    token = tmp_path / "home" / ".ray" / "auth_token"
+    for mode, warned in ((0o600, False), (0o644, True)):
+        token.chmod(mode)
+        lines.clear()
+        read_cluster_file(file, announce=lines.append)
+        assert any("chmod 600 ~/.ray/auth_token" in line for line in lines) == warned, lines
 
 
 def test_nodes_that_want_a_token_and_get_none_are_told(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,14 @@ def picture(grey: int = 0, *, size: tuple[int, int] = (20, 16), mode: str = "RGB
     """One picture file, all of one grey; a JPEG of it decodes to exactly that grey. `size` is (width, height)."""
     pixels = np.full((size[1], size[0], 3), grey, np.uint8)
     return encoded(Image.fromarray(pixels).convert(mode), format=format)
+
+
+def claiming(width: int, height: int) -> bytes:
+    """A JPEG of some hundred bytes whose header says that it is so large."""
+    data = bytearray(picture())
+    at = data.index(b"\xff\xc0")
+    data[at + 5 : at + 9] = struct.pack(">HH", height, width)
+    return bytes(data)
 
 
 def noisy_picture(size: tuple[int, int] = (200, 150)) -> bytes:

@@ -34,6 +34,17 @@ def test_progressive_and_cmyk_pictures_and_those_with_a_preview_have_their_own_s
         assert picture_size(data, 0, len(data)) == (33, 21)
 
 
+def test_an_animation_counts_with_all_its_frames_whatever_its_screen_claims() -> None:
+    frames = [Image.new("L", (30, 20), grey) for grey in (0, 90, 180)]
+    data = bytearray(encoded(frames[0], format="GIF", save_all=True, append_images=frames[1:], optimize=False))
+    data[6:10] = struct.pack("<HH", 1, 1)
+    width, height = picture_size(bytes(data), 0, len(data)) or (0, 0)
+    assert width == 30 and 20 < height <= 60
+    at = data.index(b"\x2c\0\0\0\0")
+    data[at + 5 : at + 9] = struct.pack("<HH", 65_535, 65_535)
+    assert "claims 65535 x " in (picture_error(serialize_example(bytes(data), "x"), LIMIT) or "")
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"\xff\xd8", b"\xff\xd8\xff", b"\xff\xd8\xff\xc0", b"\x89PNG\r\n\x1a\n", b"BM", b"x"]
 )

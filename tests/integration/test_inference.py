@@ -20,7 +20,7 @@ from estimators.record_schema import parse_example, serialize_example
 from estimators.submission.conversion import convert
 from estimators.submission.conversion_options import ConversionOptions
 from estimators.tfrecord_framing import read_records
-from tests.estimators.drawn_records import flip, offset_of, picture
+from tests.estimators.drawn_records import claiming, flip, offset_of, picture
 from tests.integration.commands import run_command
 from tests.integration.prediction_runs import OLD, Runs
 from tests.integration.shards import good_records, write_shard
@@ -79,6 +79,33 @@ def test_each_photo_has_one_row_in_the_order_of_the_files_whatever_the_number_of
     assert {line.partition(",")[2] for line in lines[1:]} == {"0", "1"}
     assert runs.lines[-1].startswith(f"wrote 500 rows to {runs.output}: ") and "photos/s" in runs.lines[-1]
     assert any(line.startswith("num examples processed: 500 elapsed seconds: ") for line in runs.lines)
+
+
+def test_a_trained_network_gives_the_same_bits_with_any_number_of_predictors_and_in_a_short_batch(
+    runs: Runs, photos: Path, tmp_path: Path
+) -> None:
+    # Of products of matrices: there the size of a batch and the place in it change the last bits, if one lets them.
+    trained = run_command(
+        "launch.train",
+        f"--train_data_pattern={photos}/catsvsdogs/train/*",
+        f"--train_dir={tmp_path}/run",
+        "--model=CnnModel",
+        "--batch_size=64",
+        "--max_steps=3",
+    )
+    assert trained.code == 0, trained.output
+    pattern = f"{photos}/catsvsdogs/test/*"
+    how: dict[str, object] = {"output_format": "probability", "model_dir": f"{tmp_path}/run/export/step_3"}
+    written = []
+    for count in (1, 2, 4):
+        runs.predict(pattern, piece_bytes=1 << 20, max_worker_count=count, **how)
+        written.append(runs.output.read_bytes())
+    assert written[0] == written[1] == written[2]
+    first = sorted((photos / "catsvsdogs" / "test").iterdir())[0]
+    write_shard(tmp_path / "few", [data for _, data in read_records(str(first))][:5])
+    runs.predict(str(tmp_path / "few"), piece_bytes=1 << 20, **how)
+    few = runs.output.read_bytes().splitlines()
+    assert few == written[0].splitlines()[: len(few)] and len(few) == 6
 
 
 def test_a_row_has_the_class_of_its_own_photo(runs: Runs, tmp_path: Path) -> None:
@@ -278,6 +305,11 @@ MISTAKES: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     "an empty pattern": ({"input_data_pattern": ""}, ("--input_data_pattern is empty",)),
     "no TFRecord": ({"input_data_pattern": "{folder}/text"}, ("no TFRecord file", "{folder}/text", "at byte 0")),
     "an undecodable first picture": ({"input_data_pattern": "{folder}/broken"}, ("broken.jpg", "does not decode")),
+    "a first picture of too many pixels": (
+        {"input_data_pattern": "{folder}/huge"},
+        ("huge.jpg", "claims 12000 x 12000 pixels", "--max_image_pixels is 50000000"),
+    ),
+    "nothing but empty files": ({"input_data_pattern": "{folder}/empty"}, ("hold no record", "1 empty files")),
     "no id": ({"input_data_pattern": "{folder}/no_id"}, ("{folder}/no_id", "no image/filename")),
     "no output folder": ({"output_file": "{folder}/nowhere/out.csv"}, ("nowhere does not exist", "--output_file")),
     "the output is a folder": ({"output_file": "{folder}"}, ("it is a folder", "--output_file")),
@@ -293,6 +325,8 @@ def test_a_mistake_is_told_before_anything_is_started(mistake: str, model_dir: P
     write_shard(tmp_path / "good", _records(range(2)))
     write_shard(tmp_path / "broken", [serialize_example(b"\xff\xd8\xff no picture", "broken.jpg")])
     write_shard(tmp_path / "no_id", [serialize_example(picture(), "")])
+    write_shard(tmp_path / "huge", [serialize_example(claiming(12_000, 12_000), "huge.jpg")])
+    write_shard(tmp_path / "empty", [])
     (tmp_path / "text").write_text("Id,Category\n" * 10)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     wrong, told = MISTAKES[mistake]

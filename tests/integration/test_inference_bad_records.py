@@ -8,7 +8,7 @@ import gzip
 import io
 import os
 import resource
-import struct
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from estimators.errors import DataError, UserError
 from estimators.record_schema import serialize_example
 from estimators.tfrecord_framing import framed
 from tests.cvd_cluster.prediction.mutations import Change, changes_of, mutated
-from tests.estimators.drawn_records import encoded, offset_of, picture
+from tests.estimators.drawn_records import claiming, encoded, offset_of, picture
 from tests.integration.prediction_runs import Runs
 
 GOOD = 4  # good records before and after a bad one, of each file
@@ -56,13 +56,6 @@ def _flipped(place: Callable[[int, int], int]) -> Callable[[str], bytes]:
         return bytes(data)
 
     return make
-
-
-def _claims(width: int, height: int) -> bytes:
-    data = bytearray(picture())
-    at = data.index(b"\xff\xc0")
-    data[at + 5 : at + 9] = struct.pack(">HH", height, width)
-    return bytes(data)
 
 
 def _whole(name: str) -> bytes:
@@ -101,8 +94,8 @@ BAD = {
     "no TFRecord": Kind(lambda name: b"Id,Category\n" * 99, "checksum of the record's length", rows=0),
     "a JPEG header with garbage": Kind(_picture(b"\xff\xd8\xff\xe0" + b"garbage" * 99), "JPEG", named=True),
     "half a JPEG": Kind(_picture(picture()[:150]), "JPEG", named=True),
-    "30,000 x 30,000": Kind(_picture(_claims(30_000, 30_000)), "claims 30000 x 30000 pixels", named=True),
-    "12,000 x 12,000": Kind(_picture(_claims(12_000, 12_000)), "claims 12000 x 12000 pixels", named=True),
+    "30,000 x 30,000": Kind(_picture(claiming(30_000, 30_000)), "claims 30000 x 30000 pixels", named=True),
+    "12,000 x 12,000": Kind(_picture(claiming(12_000, 12_000)), "claims 12000 x 12000 pixels", named=True),
     "a picture of 0 bytes": Kind(_picture(b""), "no image/encoded", named=True),
     "no picture": Kind(_picture(b"no picture"), "", named=True),
     "no id": Kind(_with(lambda name: serialize_example(picture(), "")), "it has no id"),
@@ -245,6 +238,21 @@ def test_what_was_found_bad_is_not_predicted_again_under_another_policy(runs: Ru
         runs.predict(str(tmp_path / "in"))
     result = runs.predict(str(tmp_path / "in"), on_bad_record="quarantine")
     assert (result.rows, result.quarantined, result.predictors) == (2 * GOOD, 1, 0)
+
+
+def test_a_model_with_another_byte_uses_nothing_of_the_one_before(runs: Runs, tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(_picture(picture()[:150])("x"))
+    runs.model_dir = Path(shutil.copytree(runs.model_dir, tmp_path / "export" / "step_7"))
+    for kept in (False, True):
+        runs.lines.clear()
+        with pytest.raises(DataError, match="x-bad"):
+            runs.predict(str(tmp_path / "in"))
+        assert any("kept" in line for line in runs.lines) == kept
+    (runs.model_dir / "assets").mkdir(exist_ok=True)
+    (runs.model_dir / "assets" / "note.txt").write_text("another model")
+    runs.lines.clear()
+    result = runs.predict(str(tmp_path / "in"), on_bad_record="quarantine")
+    assert result.predictors == 1 and not any("kept" in line for line in runs.lines), runs.lines
 
 
 def test_a_disk_that_takes_no_more_is_told_and_the_old_output_stays(runs: Runs, tmp_path: Path) -> None:

@@ -97,7 +97,10 @@ def test_a_driver_that_is_killed_while_it_merges_publishes_nothing_and_computes_
     (tmp_path / "out.csv").write_text(OLD)
     with running_command(COMMAND, "0.1", *_flags(model_dir, photos, tmp_path)) as (process, _):
         _wait_for(process, lambda: any(tmp_path.glob(".out.csv.*.partial")))
-        process.kill()
+        everything = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        for one in everything:  # as at the end of the machine
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
         process.wait()
     assert _parts(tmp_path) == PARTS and (tmp_path / "out.csv").read_text() == OLD
     done = _predict(model_dir, photos, tmp_path)

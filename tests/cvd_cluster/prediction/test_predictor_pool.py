@@ -122,6 +122,11 @@ def test_deadly_records_beside_each_other_are_all_found(block):
     assert _answers(_pool([], [0, 1, 2, 3]), [block]) == [(0, [0, 1, 2, 3]), (1, [0, 1, 2, 3])]
 
 
+def test_several_deadly_pieces_with_no_good_one_between_end_no_run(block):
+    piece = ray.put(ray.get(block).slice(0, 1))
+    assert _answers(_pool([], [3]), [piece] * 5) == [(0, [3])] * 5
+
+
 def test_a_model_that_kills_whatever_it_is_given_ends_the_run(block):
     with pytest.raises(InfrastructureError, match="die whatever they are given"):
         _answers(_pool([], range(20)), [block])

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from cvd_cluster.prediction import submission_output
-from cvd_cluster.prediction.submission_output import json_output
+from cvd_cluster.prediction.submission_output import json_output, restore_replaced
 from estimators import storage
 from estimators.errors import DataError
 from estimators.submission.json_results import require_all_shards
@@ -69,7 +69,10 @@ def test_a_process_that_is_killed_while_it_moves_never_leaves_a_mixture_of_two_m
     if left:
         with pytest.raises(DataError, match="missing"):
             require_all_shards([str(tmp_path / name) for name in left], flag="json_prediction_files_pattern")
-    storage.delete_partials_of(submission_output.results_prefix(str(tmp_path)))  # as the next run does
+    # As the next run does.
+    restore_replaced(str(tmp_path))
+    assert len(_contents(tmp_path)) == SHARDS and all(b"old" in one for one in _contents(tmp_path).values())
+    storage.delete_partials_of(submission_output.results_prefix(str(tmp_path)))
     monkeypatch.undo()
     _write(tmp_path, "new")
     assert len(_contents(tmp_path)) == SHARDS and all(b"new" in one for one in _contents(tmp_path).values())
