@@ -185,7 +185,9 @@ class Supervisor:
             self._disturbed_at = float("-inf")  # none of those that were there goes on
             self._begin_generation(decision.cause)
             return
-        self._disturbed_at = snapshot.time
+        # Not by an error of TensorFlow that was taken for an echo: one of the user's would never be told.
+        if any(one.phase is RolePhase.LOST for one in snapshot.statuses.values() if one.name in decision.roles):
+            self._disturbed_at = snapshot.time
         for task, status in snapshot.statuses.items():
             if status.name in decision.roles:
                 cause = verdict.how_it_ended(status)

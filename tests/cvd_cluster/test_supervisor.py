@@ -365,6 +365,17 @@ def test_a_checkpoint_saved_by_a_chief_that_does_not_end_counts(tmp_path: Path) 
     assert caught.value.found == "the newest checkpoint is of step 4"
 
 
+def test_an_error_of_tensorflow_that_comes_again_and_again_after_a_kill_is_the_users_in_the_end(tmp_path: Path) -> None:
+    mistake = status(WORKER, FAILED, failure=failure("InvalidArgumentError", is_tensorflows=True))
+    healthy = status(WORKER)
+    again = [{WORKER: mistake}, *([{}] * 4), {WORKER: healthy}, *([{}] * 20)]
+    run = Run(tmp_path, [{PS: status(PS, LOST, exit_code=-9)}, {PS: status(PS)}, *(again * 8)], [CHIEF, WORKER, PS])
+    with pytest.raises(RoleError, match="InvalidArgumentError") as caught:
+        run()
+    assert caught.value.exit_code == 2
+    assert 1 <= sum(name == "worker-0" for _, name in run.events("process_restarted")) <= 3
+
+
 def test_an_echo_waits_a_moment_for_its_cause(tmp_path: Path) -> None:
     script = [{CHIEF: status(CHIEF, FAILED, failure=ECHO)}, {}, {}, {WORKER: status(WORKER, FAILED)}]
     with pytest.raises(RoleError, match=r"worker-0 failed: KeyError \(chief-0 ended after it\)"):

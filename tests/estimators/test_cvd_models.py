@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -44,3 +46,30 @@ def test_the_logistic_model_pays_for_large_weights() -> None:
             # l2_loss is half the sum of squares.
             assert session.run(output["regularization_loss"]) == pytest.approx(1e-8 * 8 * 8 * 3 * 4 / 2)
             assert session.run(output["predictions"]) == [[0.5]]
+
+
+@pytest.mark.parametrize(("num_classes", "columns"), [(2, 1), (3, 3)])
+def test_the_mixture_is_that_of_its_formula(num_classes: int, columns: int) -> None:
+    mixtures, random = 3, np.random.default_rng(0)
+    pictures = random.normal(size=(5, 8, 8, 3)).astype(np.float32)
+    with tf.Graph().as_default():
+        output = load_class("model", "MoeModel")().create_model(
+            tf.constant(pictures), num_classes=num_classes, num_mixtures=mixtures
+        )
+        variables = {v.op.name: v for v in tf.compat.v1.trainable_variables()}
+        values = {name: random.normal(size=v.shape).astype(np.float32) for name, v in variables.items()}
+        with tf.compat.v1.Session() as session:
+            session.run([v.assign(values[name]) for name, v in variables.items()])
+            predictions, penalty = session.run([output["predictions"], output["regularization_loss"]])
+    flat = pictures.reshape(5, -1).astype(np.float64)
+
+    def linear(name: str) -> Any:
+        return (flat @ values[f"{name}_weights"] + values[f"{name}_biases"]).reshape(5, columns, -1)
+
+    gates = np.exp(linear("gates") - linear("gates").max(axis=2, keepdims=True))
+    gates /= gates.sum(axis=2, keepdims=True)
+    assert gates.shape[2] == mixtures + 1
+    expected = (gates[:, :, :mixtures] / (1 + np.exp(-linear("experts")))).sum(axis=2)
+    assert predictions == pytest.approx(expected, abs=1e-5)
+    squares = sum((values[f"{name}_weights"].astype(np.float64) ** 2).sum() for name in ("gates", "experts"))
+    assert penalty == pytest.approx(1e-8 * squares / 2, rel=1e-5)
