@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,12 @@ from tests.buckets.emulator import Emulator
 
 # Its assertions are told like those of a test.
 pytest.register_assert_rewrite("tests.integration.chaos_table")
+
+
+def pytest_configure() -> None:
+    """Where Ctrl-C is ignored, as in the background of a script, the tests and what they start would ignore it too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

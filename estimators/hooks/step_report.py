@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-from estimators.metrics import batch_metrics
+from estimators.metrics import BatchMetrics, batch_metrics
 from estimators.training_progress import ProgressFile
 
 
@@ -107,7 +109,10 @@ class StepReportHook(tf.estimator.SessionRunHook):  # type: ignore[misc]
         now = time.monotonic()
         examples = (self._step - self._reported_step) * self._examples_per_step
         speed = examples / max(now - self._reported_at, 1e-9)
-        hit_at_one, perr, gap = batch_metrics(predictions, labels)
+        # Predictions are fetched beside the update of the variables, and may be NaN in a step whose loss is not yet;
+        # the next loss ends training then, or the look at the variables before they are saved.
+        unknown = BatchMetrics(math.nan, math.nan, math.nan)
+        hit_at_one, perr, gap = unknown if np.isnan(predictions).any() else batch_metrics(predictions, labels)
         self._line(
             # + 0.0 turns a rounded -0.0 into 0.0.
             f"training step {self._step} | Loss: {round(float(loss), 2) + 0.0:.2f} Examples/sec: {speed:.2f} | "
@@ -127,5 +132,5 @@ class StepReportHook(tf.estimator.SessionRunHook):  # type: ignore[misc]
         self._writer.add_summary(summary, self._step)
         self._writer.flush()
         metrics = {"loss": float(loss), "hit_at_1": float(hit_at_one), "perr": float(perr), "gap": float(gap)}
-        self._progress.write(self._step, speed, metrics)
+        self._progress.write(self._step, speed, {name: one for name, one in metrics.items() if math.isfinite(one)})
         self._reported_step, self._reported_at = self._step, now

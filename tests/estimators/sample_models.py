@@ -157,6 +157,14 @@ class NanWeightsAfterStep10(_SpoiledInStep10):
         return tf.sqrt(zero * weight)
 
 
+class NanPredictions(BaseModel):
+    """Its loss knows nothing of its predictions."""
+
+    def create_model(self, model_input, num_classes=2, is_training=True, **params):
+        weight = tf.compat.v1.get_variable("w", [], initializer=tf.compat.v1.constant_initializer(0.5))
+        return {"predictions": _mean_colour(model_input) * float("nan"), "loss": 0.1 * weight}
+
+
 class NanAverageAfterStep10(BaseModel):
     """A moving average that no loss sees, of one replica (the last) alone, is infinite after the step."""
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from estimators.checkpoints import latest_checkpoint, list_checkpoints
 from estimators.errors import DataError, UserError
 from estimators.exports import exported_steps
+from estimators.training_progress import read_progress
 from tests.estimators.drawn_records import flip, numbered_file, offset_of, record, write_file
 from tests.estimators.small_run import small_options, train
 
@@ -135,6 +136,14 @@ def test_where_numbers_end_training_ends_and_the_newest_checkpoint_is_a_good_one
     assert f"the checkpoint of step {save_checkpoints_steps} is from before" in caught.value.found
     assert steps(options.train_dir) == [save_checkpoints_steps]
     assert all(np.isfinite(value).all() for value in variables(options.train_dir).values())
+
+
+def test_predictions_that_are_nan_have_no_metrics_in_the_line_of_a_step(tmp_path: Path) -> None:
+    options = small_options(tmp_path, max_steps=2, model=f"{MODELS}:NanPredictions", log_every_n_steps=1)
+    told = train(options).lines_with("training step")
+    assert len(told) == 2 and all("Hit@1: nan PERR: nan GAP: nan" in line for line in told), told
+    progress = read_progress(options.train_dir)
+    assert progress is not None and list(progress.metrics) == ["loss"]
 
 
 def test_a_model_that_begins_with_nan_saves_nothing(tmp_path: Path) -> None:
