@@ -243,11 +243,8 @@ def test_what_was_found_bad_is_not_predicted_again_under_another_policy(runs: Ru
 def test_a_model_with_another_byte_uses_nothing_of_the_one_before(runs: Runs, tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(_picture(picture()[:150])("x"))
     runs.model_dir = Path(shutil.copytree(runs.model_dir, tmp_path / "export" / "step_7"))
-    for kept in (False, True):
-        runs.lines.clear()
-        with pytest.raises(DataError, match="x-bad"):
-            runs.predict(str(tmp_path / "in"))
-        assert any("kept" in line for line in runs.lines) == kept
+    with pytest.raises(DataError, match="x-bad"):
+        runs.predict(str(tmp_path / "in"))
     (runs.model_dir / "assets").mkdir(exist_ok=True)
     (runs.model_dir / "assets" / "note.txt").write_text("another model")
     runs.lines.clear()
