@@ -11,7 +11,7 @@ IS_PYTHON_3_11 := -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'
 # What the demo trains on: its own drawings, unless DATA names a folder with train/, validation/ and test/.
 DEMO_DATA := $(if $(DATA),$(DATA),demo/data)
 
-.PHONY: help setup check test test-chaos test-cluster test-browser demo drawings bench tensorboard clean
+.PHONY: help setup check test test-slow test-chaos test-cluster test-browser demo drawings bench tensorboard clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -47,6 +47,9 @@ test-cluster: $(STAMP) ## bring up a cluster on two hosts made of namespaces, an
 
 test-browser: $(STAMP) ## look at TensorBoard in a headless browser (on Debian: apt-get install chromium)
 	$(BIN)/python -m pytest -s -m browser tests/browser
+
+test-slow: $(STAMP) ## the longer tests, a quarter of an hour
+	$(BIN)/python -m pytest -m slow --ignore=tests/integration/test_chaos.py
 
 test-chaos: $(STAMP) ## strike every role in every way: the whole table, half an hour
 	$(BIN)/python -m pytest tests/integration/test_chaos.py

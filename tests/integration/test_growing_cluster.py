@@ -50,6 +50,7 @@ def test_what_the_cluster_may_never_bring_up_is_told_at_once(
     assert time.monotonic() - began < 60 and not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_training_evaluation_and_inference_bring_machines(cluster: dict[str, str], data: Path, tmp_path: Path) -> None:
     train_dir = tmp_path / "run"
     trained = run_command("launch.train", *train_flags(data, train_dir, 3), env=cluster)
@@ -83,6 +84,7 @@ print(here == there, here.path)
     assert done.stdout.startswith("True /tmp/"), done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_inference_brings_the_machines_for_its_predictors(model_dir: Path, data: Path, tmp_path: Path) -> None:
     output = tmp_path / "submission.csv"
     flags = [f"--model_dir={model_dir}", f"--input_data_pattern={data}/*", f"--output_file={output}"]

@@ -81,6 +81,7 @@ def test_each_photo_has_one_row_in_the_order_of_the_files_whatever_the_number_of
     assert any(line.startswith("num examples processed: 500 elapsed seconds: ") for line in runs.lines)
 
 
+@pytest.mark.slow
 def test_a_trained_network_gives_the_same_bits_with_any_number_of_predictors_and_in_a_short_batch(
     runs: Runs, photos: Path, tmp_path: Path
 ) -> None:

@@ -198,6 +198,7 @@ def test_odd_pictures_and_ids_are_as_good_as_others(quarantined: Outcome) -> Non
     assert {name: found[name] for name in ODD} == expected
 
 
+@pytest.mark.slow
 @settings(
     max_examples=10, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

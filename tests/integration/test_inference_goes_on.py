@@ -122,6 +122,7 @@ def test_predictors_and_readers_that_are_killed_are_replaced(model_dir, photos, 
     assert (tmp_path / "out.csv").read_bytes() == expected
 
 
+@pytest.mark.slow
 def test_kills_at_random_moments_change_no_byte(model_dir, photos, tmp_path, expected):
     flags = _flags(model_dir, photos, tmp_path)
     # Between the start of Python and the last part, which come after about 0 and 15 s on two cores.
@@ -142,6 +143,7 @@ def test_kills_at_random_moments_change_no_byte(model_dir, photos, tmp_path, exp
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "out.csv.json"]
 
 
+@pytest.mark.slow
 def test_a_record_that_crashes_tensorflow_is_left_out_and_all_others_are_predicted(
     model_dir, photos, tmp_path, expected
 ):

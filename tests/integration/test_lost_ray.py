@@ -13,7 +13,11 @@ from tests.integration.shards import good_records, write_shard
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("gcs_server", "Ray is gone"), ("raylet", "A node was lost, and the cluster has no room")]
+    ("name", "told"),
+    [
+        ("gcs_server", "Ray is gone"),
+        pytest.param("raylet", "A node was lost, and the cluster has no room", marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_whose_own_ray_is_killed_says_so_and_leaves_nothing(name: str, told: str, tmp_path: Path) -> None:
     write_shard(tmp_path / "train", good_records(40))

@@ -16,6 +16,7 @@ from tests.integration.shards import good_records, write_shard
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = ("--strategy=multi_worker_mirrored", "--num_workers=2")
+WHERE = [pytest.param((), id="local"), pytest.param(CLUSTER, id="cluster", marks=pytest.mark.slow)]
 # A disk of its own, as large as a few checkpoints; what is on it is copied before it goes with its namespace.
 SMALL_DISK = """
 set -e
@@ -81,7 +82,7 @@ def _can_mount() -> bool:
 @pytest.mark.skipif(
     not _can_mount(), reason="a disk of one's own is wanted: unshare --user --mount is not allowed here"
 )
-@pytest.mark.parametrize("strategy", [(), CLUSTER], ids=["local", "cluster"])
+@pytest.mark.parametrize("strategy", WHERE)
 def test_a_full_disk_is_told_and_the_checkpoints_before_it_stay(strategy: tuple[str, ...], tmp_path: Path) -> None:
     write_shard(tmp_path / "train-0", good_records(40))
     done = _on_a_small_disk(tmp_path, "--max_steps=500", *strategy)
@@ -102,7 +103,7 @@ def test_a_full_disk_is_told_and_the_checkpoints_before_it_stay(strategy: tuple[
     assert rest.code == 0 and "torn" not in rest.output, rest.output
 
 
-@pytest.mark.parametrize("strategy", [(), CLUSTER], ids=["local", "cluster"])
+@pytest.mark.parametrize("strategy", WHERE)
 def test_a_train_dir_that_vanishes_is_told(strategy: tuple[str, ...], tmp_path: Path) -> None:
     write_shard(tmp_path / "train-0", good_records(40))
     run = tmp_path / "run"

@@ -23,7 +23,9 @@ STRATEGIES = {
 }
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize(
+    "strategy", ["local", pytest.param("parameter_server", marks=pytest.mark.slow), "multi_worker_mirrored"]
+)
 def test_a_run_that_is_told_to_stop_saves_and_goes_on_there(strategy: str, tmp_path: Path) -> None:
     # With batch normalisation: there a checkpoint that the chief saved alone would hang all workers.
     number = signal.SIGINT if strategy == "parameter_server" else signal.SIGTERM
@@ -68,7 +70,9 @@ def test_a_run_that_is_told_to_stop_saves_and_goes_on_there(strategy: str, tmp_p
     assert resumed.left_behind() == []
 
 
-@pytest.mark.parametrize("strategy", ["parameter_server", "multi_worker_mirrored"])
+@pytest.mark.parametrize(
+    "strategy", ["parameter_server", pytest.param("multi_worker_mirrored", marks=pytest.mark.slow)]
+)
 def test_a_command_that_is_killed_leaves_nothing(strategy: str, tmp_path: Path) -> None:
     write_shard(tmp_path / "train", good_records(64))
     with running_command(

@@ -8,11 +8,14 @@ import sys
 import uuid
 from pathlib import Path
 
+import pytest
+
 from tests.integration.commands import command_environment, end_processes_with
 
 PAGE = Path(__file__).parents[2] / "docs" / "write_your_own_model.md"
 
 
+@pytest.mark.slow
 def test_the_tutorial_leads_to_a_submission(tmp_path: Path) -> None:
     mark = uuid.uuid4().hex
     environment = command_environment(mark)

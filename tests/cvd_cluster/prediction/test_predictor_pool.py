@@ -118,10 +118,12 @@ def test_a_record_in_whose_lone_trial_a_predictor_is_killed_once_is_not_to_blame
     assert killed.exists()
 
 
+@pytest.mark.slow
 def test_deadly_records_beside_each_other_are_all_found(block):
     assert _answers(_pool([], [0, 1, 2, 3]), [block]) == [(0, [0, 1, 2, 3]), (1, [0, 1, 2, 3])]
 
 
+@pytest.mark.slow
 def test_several_deadly_pieces_with_no_good_one_between_end_no_run(block):
     piece = ray.put(ray.get(block).slice(0, 1))
     assert _answers(_pool([], [3]), [piece] * 5) == [(0, [3])] * 5
