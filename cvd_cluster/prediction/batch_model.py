@@ -160,8 +160,9 @@ def _tensorflow(on_gpu: bool) -> Any:
     if not on_gpu:
         # An actor without a GPU of its own would still see, and fill, every GPU of its machine.
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    # On a GPU the quickest algorithm of the moment would be taken, and sums come in any order.
-    os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
+    else:
+        # The quickest algorithm of the moment would be taken, and sums come in any order.
+        os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # `import tensorflow` imports all of Keras, a third of its time, and goes on without it.
     sys.modules.setdefault("keras", None)  # type: ignore[arg-type]
