@@ -1,7 +1,8 @@
-"""What a cluster that was joined must be like, looked at on every node that got a role, before anything is written.
+"""What a cluster that was joined must be like, looked at on every node that gets a role, before it gets it.
 
+    look = NodeLook(options, plan)
     with placed(tasks, …) as group:
-        homes = look_at_nodes(tasks, group, options, plan)
+        homes = look(tasks, group)
 
 On a Ray that was started here every role is on this machine, where all of it is checked already.
 """
@@ -40,32 +41,44 @@ class NodeReport:
     train_dir_trouble: str
 
 
-def look_at_nodes(
-    tasks: Sequence[Task], group: Any, options: ExperimentOptions, plan: TrainingPlan
-) -> dict[Task, NodeReport]:
-    """Has each node that got a role report, and compares that with this machine. Leaves nothing in train_dir.
+class NodeLook:
+    """Has each node that got a role report, once, and compares that with this machine. Leaves nothing in train_dir.
 
     Args:
-      tasks: in the order of the placement group's bundles.
-      group: Ray's placement group.
       options: of the run.
       plan: with the data files.
-
-    Raises:
-      UserError: a node has other versions, cannot read a data file, or sees another train_dir.
-      InfrastructureError: a node does not answer.
     """
-    import ray
 
-    nodes: dict[int, str] = ray.util.placement_group_table(group)["bundles_to_node_id"]
-    # One look a node: the first of its roles takes it.
-    first = {nodes[index]: index for index in reversed(range(len(tasks)))}
-    with _token_in(options.train_dir) as folder:
-        paths = (*plan.train_data.paths, *(plan.eval_data.paths if plan.eval_data else ()))
-        found = _reports({node: tasks[index] for node, index in first.items()}, group, tasks, folder, paths)
-        reports = {node: _with_own_look(report, folder, node) for node, report in found.items()}
-    _check(reports, options)
-    return {task: reports[nodes[index]] for index, task in enumerate(tasks)}
+    def __init__(self, options: ExperimentOptions, plan: TrainingPlan) -> None:
+        self._options, self._plan = options, plan
+        self._reports: dict[str, NodeReport] = {}
+
+    def __call__(self, tasks: Sequence[Task], group: Any) -> dict[Task, NodeReport]:
+        """What the node of each task said; only those are looked at that were not before.
+
+        Args:
+          tasks: in the order of the placement group's bundles.
+          group: Ray's placement group.
+
+        Raises:
+          UserError: a node has other versions, cannot read a data file, or sees another train_dir.
+          InfrastructureError: a node does not answer.
+        """
+        import ray
+
+        nodes: dict[int, str] = ray.util.placement_group_table(group)["bundles_to_node_id"]
+        # One look a node: the first of its roles takes it.
+        first = {nodes[index]: tasks[index] for index in reversed(range(len(tasks)))}
+        new = {node: task for node, task in first.items() if node not in self._reports}
+        if new:
+            with _token_in(self._options.train_dir) as folder:
+                eval_data = self._plan.eval_data
+                paths = (*self._plan.train_data.paths, *(eval_data.paths if eval_data else ()))
+                found = _reports(new, group, tasks, folder, paths)
+                reports = {node: _with_own_look(report, folder, node) for node, report in found.items()}
+            _check(reports, self._options)
+            self._reports.update(reports)
+        return {task: self._reports[nodes[index]] for index, task in enumerate(tasks)}
 
 
 def _reports(

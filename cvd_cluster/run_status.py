@@ -58,6 +58,7 @@ class RunStatus:
       max_steps: at which it ends; None before a run began.
       examples_per_second: over all replicas; None if nothing was reported.
       generation: of the processes that train; 0 where nothing is supervised.
+      new_generations: that this run began after its first, since something was lost.
       restarts: of single processes in this run.
       roles: of a distributed run.
       last_event: what happened last to its processes.
@@ -77,6 +78,7 @@ class RunStatus:
     max_steps: int | None
     examples_per_second: float | None
     generation: int
+    new_generations: int
     restarts: int
     roles: tuple[RoleLine, ...]
     last_event: Mapping[str, Any] | None
@@ -107,7 +109,8 @@ def read_status(train_dir: str) -> RunStatus:
         max_steps=record.max_steps if record else None,
         examples_per_second=progress.examples_per_second if progress else None,
         generation=max((event["generation"] for event in events), default=0),
-        restarts=sum(event["event"] == EventKind.PROCESS_RESTARTED.value for event in events),
+        new_generations=max(0, _count(events, EventKind.GENERATION_STARTED) - 1),
+        restarts=_count(events, EventKind.PROCESS_RESTARTED),
         roles=_roles(events),
         last_event=events[-1] if events else None,
         training=progress.metrics if progress else None,
@@ -116,6 +119,10 @@ def read_status(train_dir: str) -> RunStatus:
         newest_export=max(exported_steps(train_dir), default=None),
         sign_of_life=_sign_of_life(record, holder, progress, checkpoint, events),
     )
+
+
+def _count(events: Sequence[Mapping[str, Any]], kind: EventKind) -> int:
+    return sum(event["event"] == kind.value for event in events)
 
 
 def _state(record: RunRecord | None) -> str:

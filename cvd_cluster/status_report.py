@@ -51,7 +51,10 @@ def shown(status: RunStatus, *, now: float | None = None) -> list[str]:
     if status.examples_per_second is not None:
         rows["speed"] = f"{status.examples_per_second:.1f} examples/s"
     if status.generation:
-        rows["processes"] = f"generation {status.generation}, {status.restarts} restarted in place"
+        rows["processes"] = (
+            f"generation {status.generation}; in this run {status.new_generations} new generations and "
+            f"{status.restarts} restarts in place"
+        )
     if status.newest_checkpoint is not None:
         rows["checkpoint"] = f"of step {status.newest_checkpoint}" + (
             f"; exported step {status.newest_export}" if status.newest_export is not None else ""

@@ -84,6 +84,7 @@ def _run(
                     plan,
                     supervision,
                     placement_timeout_secs=run.placement_timeout_secs,
+                    look_at_nodes=run.look_at_nodes,
                     started=psutil.Process().create_time(),
                     signals=signals,
                     announce=announce,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from cvd_cluster.autoscaler import autoscaler_of_cluster, patience
@@ -52,7 +52,7 @@ def evaluate_on_cluster(evaluation: EvaluationOptions, *, line: Callable[[str], 
             with placed(tasks, timeout_secs=timeout_secs, autoscaler=autoscaler, announce=line) as group:
                 if not session.started_here:
                     _look_at_nodes(evaluation, prepared, group)
-                return _run(evaluation, prepared, size, group, line)
+                return _run(evaluation, prepared, tasks, group, timeout_secs, line)
 
 
 def team_size(evaluation: EvaluationOptions, examples: int, line: Callable[[str], None]) -> int:
@@ -81,8 +81,9 @@ def _look_at_nodes(evaluation: EvaluationOptions, prepared: PreparedEvaluation, 
 def _run(
     evaluation: EvaluationOptions,
     prepared: PreparedEvaluation,
-    size: int,
+    tasks: Sequence[Task],
     placement_group: object,
+    placement_timeout_secs: float,
     line: Callable[[str], None],
 ) -> int:
     # Imported late: these import Ray, which ray_session does only once it has set what Ray reads at its import.
@@ -91,6 +92,7 @@ def _run(
 
     from cvd_cluster.evaluation.evaluation_team import EvaluationTeam
     from cvd_cluster.evaluation.evaluation_worker import EvaluationWorker, WorkerPart
+    from cvd_cluster.supervision.room import Room
 
     actor_class = ray.remote(EvaluationWorker)
 
@@ -100,7 +102,7 @@ def _run(
             data=prepared.data,
             batch_size=evaluation.batch_size,
             index=index,
-            count=size,
+            count=len(tasks),
             with_gpu=evaluation.gpus_per_worker > 0,
         )
         place = PlacementGroupSchedulingStrategy(placement_group, placement_group_bundle_index=index)
@@ -109,7 +111,10 @@ def _run(
         ).remote(part)
 
     report = begin_report(prepared.options.train_dir, line)
-    team = EvaluationTeam(start_worker, size, prepared.data, report)
+    room = Room(placement_group, tasks)
+    team = EvaluationTeam(
+        start_worker, len(tasks), room, prepared.data, report, placement_timeout_secs=placement_timeout_secs
+    )
     try:
         # TensorFlow, which the events for TensorBoard need, is imported here while the workers import theirs.
         quiet_tensorflow()

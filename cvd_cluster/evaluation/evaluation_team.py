@@ -11,6 +11,7 @@ import ray
 
 from cvd_cluster.evaluation.evaluation_worker import PartialEvaluation
 from cvd_cluster.prediction.ray_errors import told_plainly
+from cvd_cluster.supervision.room import Room
 from estimators.checkpoint_evaluator import EvaluationReport, progress_line
 from estimators.checkpoints import Checkpoint
 from estimators.data_check import DataFiles
@@ -19,6 +20,7 @@ from estimators.metrics import EvaluationMetrics, EvaluationResult
 from estimators.skipped_records import SkippedRecords
 
 _POLL_SECS = 0.05
+_LOOK_SECS = 1.0
 _SECONDS_OF_SILENCE = 60.0
 _MOST_SHOWN = 300
 # A process, or the node with it, is gone: either before it answered, or with its answer.
@@ -31,14 +33,24 @@ class EvaluationTeam:
     Args:
       start_worker: starts the worker of this index, and returns the handle of its actor, an EvaluationWorker.
       size: how many workers there are.
+      room: their bundles.
+      placement_timeout_secs: how long a node is waited for, when one is lost with a worker.
       data: the validation files.
       report: where lines go.
     """
 
     def __init__(
-        self, start_worker: Callable[[int], Any], size: int, data: DataFiles, report: EvaluationReport
+        self,
+        start_worker: Callable[[int], Any],
+        size: int,
+        room: Room,
+        data: DataFiles,
+        report: EvaluationReport,
+        *,
+        placement_timeout_secs: float,
     ) -> None:
         self._start_worker, self._data, self._report = start_worker, data, report
+        self._room, self._placement_timeout = room, placement_timeout_secs
         self._skipped = SkippedRecords(report.line)
         self._workers = [start_worker(index) for index in range(size)]
         self._loading = [worker.load.remote() for worker in self._workers]
@@ -48,7 +60,7 @@ class EvaluationTeam:
 
         Raises:
           UserError: the model or the loss does not fit.
-          InfrastructureError: a worker died.
+          InfrastructureError: a worker died, or Ray is gone.
         """
         with told_plainly(_gave_up):
             waiting = list(self._loading)
@@ -62,7 +74,8 @@ class EvaluationTeam:
         Raises:
           UnreadableCheckpointError: it cannot be restored.
           DataError: a record is damaged, or the data are not what they were when their records were counted.
-          InfrastructureError: a worker died, and so did the one that took its place.
+          InfrastructureError: a worker died, and so did the one that took its place, or there is no room for that one;
+            or Ray is gone.
         """
         with told_plainly(_gave_up):
             found = self._evaluate_parts(checkpoint)
@@ -121,11 +134,27 @@ class EvaluationTeam:
             f"{checkpoint.step} again"
         )
         _end(self._workers[index])
+        self._find_room(index)
         self._workers[index] = self._start_worker(index)
+
+    def _find_room(self, index: int) -> None:
+        """Where a node is lost, Ray looks for another one for its bundles."""
+        if not self._room.wait_until_whole(self._placement_timeout, pause=self._pause):
+            raise InfrastructureError(
+                f"A node was lost, and the cluster has no room for evaluation worker {index} any more",
+                asked=f"as many CPUs and GPUs as before, within --placement_timeout_secs={self._placement_timeout:g}",
+                found="no node with so many free",
+                change="fewer --eval_workers, or --placement_timeout_secs to wait longer; what is evaluated is kept",
+            )
+
+    def _pause(self) -> None:
+        time.sleep(_LOOK_SECS)
+        self._report.beat()
+        self._room.check_served()
 
     def _as_they_come(self, calls: Any, done: str) -> Iterator[Any]:
         """Calls that have ended, one by one, as long as there are any; the caller takes them out of `calls`."""
-        heard_at = time.monotonic()
+        heard_at = looked_at = time.monotonic()
         while calls:
             ready, _ = ray.wait(list(calls), num_returns=1, timeout=0)
             self._report.beat()
@@ -135,6 +164,9 @@ class EvaluationTeam:
                 continue
             # Not in `ray.wait`, where a SIGTERM would end this process with another exit code than its own.
             time.sleep(_POLL_SECS)
+            if time.monotonic() - looked_at > _LOOK_SECS:
+                self._room.check_served()
+                looked_at = time.monotonic()
             if time.monotonic() - heard_at > _SECONDS_OF_SILENCE:
                 heard_at = time.monotonic()
                 free = ray.available_resources().get("CPU", 0.0)

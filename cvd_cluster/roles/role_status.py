@@ -56,8 +56,8 @@ class ActorLoss:
     Attributes:
       cause: one line for people.
       preempted: True if Ray had announced that it takes the node away.
-      gone_at: seconds since the epoch from which on its TensorFlow process is gone too. On a node that is out of reach
-        it may live on until it notices that nobody asks for it.
+      gone_at: from which moment on its TensorFlow process is gone too, by the command's `time.monotonic`. On a node
+        that is out of reach it may live on until it notices that nobody asks for it.
     """
 
     cause: str

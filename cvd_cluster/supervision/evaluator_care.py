@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
 
 from cvd_cluster.roles.role_status import RolePhase
 from cvd_cluster.supervision import restart_policy
@@ -13,9 +12,9 @@ from cvd_cluster.supervision.generations import Generations
 from cvd_cluster.supervision.restart_policy import Action, RunHistory
 from cvd_cluster.supervision.role_group import RoleGroup
 from cvd_cluster.supervision.room import Room
-from cvd_cluster.supervision.run_progress import Stall
 from cvd_cluster.supervision.snapshot import GroupSnapshot
 from cvd_cluster.supervision.transitions import event_of
+from cvd_cluster.supervision.watch import Watch
 from cvd_cluster.supervision_options import SupervisionOptions
 from estimators.errors import HarnessError
 from estimators.experiment_options import ExperimentOptions
@@ -29,6 +28,7 @@ class EvaluatorCare:
       group: the roles.
       room: their bundles.
       generations: knows the plan and the present generation.
+      watch: knows who stands still.
       options: of the run.
       supervision: its budget.
       events: told of all that is done.
@@ -39,12 +39,14 @@ class EvaluatorCare:
         group: RoleGroup,
         room: Room,
         generations: Generations,
+        watch: Watch,
         options: ExperimentOptions,
         supervision: SupervisionOptions,
         events: EventLog,
     ) -> None:
         self._group, self._room, self._generations = group, room, generations
-        self._options, self._supervision, self._events = options, supervision, events
+        self._watch, self._events = watch, events
+        self._options, self._supervision = options, supervision
         self._begun = False
         self.given_up: HarnessError | None = None
         """Why it is not started any more."""
@@ -62,9 +64,7 @@ class EvaluatorCare:
             return True
         return False
 
-    def look_after(
-        self, snapshot: GroupSnapshot, history: RunHistory, stalls: Sequence[Stall], *, training_is_over: bool
-    ) -> RunHistory:
+    def look_after(self, snapshot: GroupSnapshot, history: RunHistory, *, training_is_over: bool) -> RunHistory:
         """Starts it again if it must be; the history with that in it."""
         for task, status in snapshot.statuses.items():
             if task.role != "evaluator" or self.given_up is not None:
@@ -74,9 +74,11 @@ class EvaluatorCare:
                 history,
                 status,
                 training_is_over=training_is_over,
-                stalls=stalls if self._begun else (),
+                stalls=self._watch.stalls if self._begun else (),
                 log_folder=os.path.join(self._options.train_dir, "logs"),
             )
+            if decision.hung:
+                self._watch.tell_hang([status.name], snapshot)
             if decision.action is Action.FAIL:
                 self.given_up = decision.error
                 if not status.phase.is_terminal:

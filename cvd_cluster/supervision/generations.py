@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from cvd_cluster.errors import RoleLostError
 from cvd_cluster.supervision.event_log import EventKind, EventLog
 from cvd_cluster.supervision.role_group import RoleGroup
 from cvd_cluster.supervision.room import Room
 from cvd_cluster.supervision.snapshot import GroupSnapshot
 from cvd_cluster.supervision_options import SupervisionOptions
+from cvd_cluster.topology import Task
+from estimators.errors import InfrastructureError
 from estimators.experiment_options import ExperimentOptions
 from estimators.generation import begin_generation
 from estimators.training_plan import TrainingPlan
@@ -25,6 +29,7 @@ class Generations:
       plan: what all tasks share.
       supervision: how long nodes are waited for.
       placement_timeout_secs: how long to wait for nodes.
+      look_at_nodes: called with tasks and their placement group when other nodes may have come; see NodeLook.
       events: told of all that is done.
       look: a look at the roles.
       pause: a moment of waiting, and a look at the roles after it.
@@ -39,6 +44,7 @@ class Generations:
         supervision: SupervisionOptions,
         *,
         placement_timeout_secs: float,
+        look_at_nodes: Callable[[Sequence[Task], Any], object],
         events: EventLog,
         look: Callable[[], GroupSnapshot],
         pause: Callable[[], GroupSnapshot],
@@ -47,7 +53,7 @@ class Generations:
         self.plan = plan
         self._min_workers = supervision.min_workers or room.num_workers
         self._placement_timeout_secs, self._events = placement_timeout_secs, events
-        self._look, self._pause = look, pause
+        self._look, self._pause, self._look_at_nodes = look, pause, look_at_nodes
 
     @property
     def number(self) -> int:
@@ -74,15 +80,23 @@ class Generations:
 
         Raises:
           InfrastructureError: there is no room left, or the processes do not start.
+          UserError: a node that has come cannot be used; nothing was started on it.
         """
         self._events.of_run(EventKind.GENERATION_ENDED, cause)
         self._group.end_processes()
         self._look()  # so that their end is told
         moved = self._find_room()
         # Others may be lost while room is looked for.
-        while (gone_at := self._last_is_gone_at()) and self._pause().time < gone_at:
+        while (gone_at := self._last_is_gone_at()) and self._pause().clock < gone_at:
             pass
+        self._check_nodes()
         self.begin(cause, moved=moved)
+
+    def _check_nodes(self) -> None:
+        try:
+            self._look_at_nodes(self._room.tasks, self._room.placement_group)
+        except InfrastructureError as error:  # it was lost again meanwhile, say
+            raise RoleLostError(error.summary, asked=error.asked, found=error.found, change=error.change) from error
 
     def _last_is_gone_at(self) -> float:
         return max((loss.gone_at for loss in self._group.losses()), default=0.0)

@@ -67,7 +67,7 @@ class Decision:
       roles: names of those it is about.
       cause: one line for people.
       charged: whether it counts against its budget.
-      hung: whether it is about a role that stands still, so that the stacks of all are wanted.
+      hung: whether it is about a role that stands still, so that stacks are wanted.
       error: of Action.FAIL.
     """
 
@@ -151,8 +151,7 @@ def decide_on_evaluator(
         return _GO_ON
     charged = evaluator.loss is None or not evaluator.loss.preempted
     if charged and history.evaluator_restarts >= options.max_process_restarts:
-        found = hung[0].cause if hung else ""
-        return _used_up("max_process_restarts", options.max_process_restarts, [evaluator], log_folder, found=found)
+        return _used_up("max_process_restarts", options.max_process_restarts, [evaluator], log_folder, hung=hung)
     cause = hung[0].cause if hung else verdict.how_it_ended(evaluator) + (", before training did" if too_early else "")
     return Decision(Action.RESTART, (evaluator.name,), f"{evaluator.name}: {cause}", charged=charged, hung=bool(hung))
 
@@ -197,9 +196,13 @@ def _about_stalls(
     return Decision(Action.NEW_GENERATION, names, f"{first.name}: {first.cause}", hung=True)
 
 
-def _used_up(flag: str, value: int, causes: Sequence[RoleStatus], log_folder: str, *, found: str = "") -> Decision:
+def _used_up(
+    flag: str, value: int, causes: Sequence[RoleStatus], log_folder: str, *, hung: Sequence[Stall] = ()
+) -> Decision:
     first = causes[0]
-    if not found:
+    if hung:
+        found = hung[0].cause
+    else:
         found = first.failure.traceback.strip() if first.failure is not None else verdict.how_it_ended(first)
     error = RoleLostError(
         f"{first.name} was lost, and --{flag} is used up",
@@ -207,4 +210,4 @@ def _used_up(flag: str, value: int, causes: Sequence[RoleStatus], log_folder: st
         found=found,
         change=f"see {log_folder}/{first.name}.log; the same command without --start_new_model continues",
     )
-    return Decision(Action.FAIL, tuple(status.name for status in causes), error=error)
+    return Decision(Action.FAIL, tuple(status.name for status in causes), hung=bool(hung), error=error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import ray
@@ -123,7 +123,7 @@ class RoleGroup:
         if calls:
             ray.wait(calls, num_returns=len(calls), timeout=_POLL_SECS)
         statuses = {task: handle.take_answer() for task, handle in self._handles.items()}
-        return GroupSnapshot(time.time(), statuses)
+        return GroupSnapshot(time.time(), time.monotonic(), statuses)
 
     def request_stop(self) -> None:
         """Asks every process that trains to save and end; a ps only outlives its actor, since it has the variables."""
@@ -131,9 +131,9 @@ class RoleGroup:
             if task.role != "evaluator":
                 handle.actor.request_stop.remote()
 
-    def dump_stacks(self) -> dict[Task, str]:
-        """What every process does, into its log; for each role a line about that."""
-        calls = {task: handle.actor.dump_stacks.remote() for task, handle in self._living()}
+    def dump_stacks(self, tasks: Collection[Task]) -> dict[Task, str]:
+        """What the processes of these do, into their logs; for each role whose actor lives a line about that."""
+        calls = {task: handle.actor.dump_stacks.remote() for task, handle in self._living() if task in tasks}
         ray.wait(list(calls.values()), num_returns=len(calls), timeout=_STOP_SECS)
         told = {}
         for task, call in calls.items():

@@ -77,7 +77,7 @@ class RoleHandle:
         """The call for a status that is under way; a new one if there is none. None if the actor is lost."""
         if self._call is None and not self.is_lost:
             self._call = self.actor.poll.remote()
-            self._asked_at = self._asked_at or time.time()
+            self._asked_at = self._asked_at or time.monotonic()
         return self._call
 
     def take_answer(self) -> RoleStatus:
@@ -90,9 +90,9 @@ class RoleHandle:
             self.status = dataclasses.replace(status, lines=self._unsaid + status.lines)
             if self._node is None:
                 self._node = node_at(status.host)
-            self._call, self._answered_at, self._unsaid = None, time.time(), ()
+            self._call, self._answered_at, self._unsaid = None, time.monotonic(), ()
         except ray.exceptions.GetTimeoutError:
-            self._judge_silence(time.time())
+            self._judge_silence(time.monotonic())
         except ray.exceptions.ActorUnavailableError:
             self._call = None  # out of reach for the moment; Ray says when it is gone
         except ray.exceptions.RayActorError as error:
@@ -122,10 +122,10 @@ class RoleHandle:
         """Ends the actor, and takes it and its process for lost."""
         self.kill()
         if self._node is not None and is_reachable(self._node):
-            gone_at = time.time()
+            gone_at = time.monotonic()
         else:
             # Up to this moment it may have heard from the command: the heartbeat beats for all that are not lost.
-            gone_at = time.time() + self._orphan_timeout + _MARGIN_SECS
+            gone_at = time.monotonic() + self._orphan_timeout + _MARGIN_SECS
             cause = f"{'it had not answered yet' if self._answered_at is None else 'its node is gone'}: {cause}"
         self._call = None
         self.status = dataclasses.replace(

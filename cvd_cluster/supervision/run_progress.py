@@ -52,7 +52,7 @@ class RunProgress:
     def update(self, snapshot: GroupSnapshot) -> None:
         """Takes a snapshot in."""
         for status in snapshot.statuses.values():
-            self._seen[status.name] = self._newer(self._seen.get(status.name), status, snapshot.time)
+            self._seen[status.name] = self._newer(self._seen.get(status.name), status, snapshot.clock)
 
     @staticmethod
     def _newer(seen: _Seen | None, status: RoleStatus, now: float) -> _Seen:
@@ -92,8 +92,8 @@ class RunProgress:
             seen = self._seen[status.name]
             ended = status.phase.is_terminal or status.training_finished or status.pid < 0
             patience = timeout_secs if seen.steps else max(timeout_secs, _START_SECS)
-            if not ended and task.role != "ps" and snapshot.time - seen.since > patience:
-                late.append(Stall(status.name, snapshot.time - seen.since, status.halted))
+            if not ended and task.role != "ps" and snapshot.clock - seen.since > patience:
+                late.append(Stall(status.name, snapshot.clock - seen.since, status.halted))
         if any(not stall.name.startswith("evaluator") for stall in late):
             late += [
                 Stall(status.name, 0.0, True)

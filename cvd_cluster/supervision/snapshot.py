@@ -14,11 +14,13 @@ class GroupSnapshot:
     """All roles at one moment.
 
     Attributes:
-      time: seconds since the epoch.
+      time: seconds since the epoch, for people.
+      clock: seconds of a clock that is never set and stands still while the machine sleeps, for all that is measured.
       statuses: task -> its status.
     """
 
     time: float
+    clock: float
     statuses: Mapping[Task, RoleStatus]
 
     def of_role(self, *roles: str) -> list[RoleStatus]:

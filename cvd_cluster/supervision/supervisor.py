@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from cvd_cluster.errors import RoleLostError
 from cvd_cluster.roles.role_status import RolePhase
@@ -20,6 +21,7 @@ from cvd_cluster.supervision.snapshot import GroupSnapshot
 from cvd_cluster.supervision.transitions import event_of
 from cvd_cluster.supervision.watch import Watch
 from cvd_cluster.supervision_options import SupervisionOptions
+from cvd_cluster.topology import Task
 from estimators.checkpoints import Checkpoint, latest_checkpoint
 from estimators.experiment_options import ExperimentOptions
 from estimators.local_training import check_last_step_saved, newest_checkpoint
@@ -45,6 +47,7 @@ class Supervisor:
       plan: what all tasks share.
       supervision: budgets and timeouts.
       placement_timeout_secs: how long nodes are waited for when one is lost.
+      look_at_nodes: called with tasks and their placement group when other nodes may have come; see NodeLook.
       started: seconds since the epoch, when the command began.
       signals: whether somebody asked for the end.
       announce: called with each line for people: the chief's as they are, the others' with the role's name.
@@ -61,6 +64,7 @@ class Supervisor:
         supervision: SupervisionOptions,
         *,
         placement_timeout_secs: float = 0,
+        look_at_nodes: Callable[[Sequence[Task], Any], object],
         started: float,
         signals: StopSignals,
         announce: Callable[[str], None] = print,
@@ -80,12 +84,13 @@ class Supervisor:
             plan,
             supervision,
             placement_timeout_secs=placement_timeout_secs,
+            look_at_nodes=look_at_nodes,
             events=self._events,
             look=self._look,
             pause=self._pause,
         )
-        self._evaluator = EvaluatorCare(group, room, self._generations, options, supervision, self._events)
         self._watch = Watch(group, self._events, announce, supervision.hang_timeout_secs)
+        self._evaluator = EvaluatorCare(group, room, self._generations, self._watch, options, supervision, self._events)
         self._history = RunHistory()
         self._trouble_since: float | None = None
         self._disturbed_at = float("-inf")
@@ -141,8 +146,8 @@ class Supervisor:
         over = verdict.training_is_over(snapshot)
         if self._evaluator.begin_when_due(snapshot, training_is_over=over):
             for evaluator in snapshot.of_role("evaluator"):
-                self._watch.progress.begin_clock(evaluator.name, snapshot.time)
-        self._history = self._evaluator.look_after(snapshot, self._history, self._watch.stalls, training_is_over=over)
+                self._watch.progress.begin_clock(evaluator.name, snapshot.clock)
+        self._history = self._evaluator.look_after(snapshot, self._history, training_is_over=over)
         return snapshot
 
     def _pause(self) -> GroupSnapshot:
@@ -157,14 +162,14 @@ class Supervisor:
         if verdict.training_is_over(snapshot):
             return True
         troubled = verdict.in_trouble(snapshot)
-        self._trouble_since = (self._trouble_since or snapshot.time) if troubled else None
+        self._trouble_since = (self._trouble_since or snapshot.clock) if troubled else None
         decision = restart_policy.decide(
             self._supervision,
             self._generations.plan.strategy,
             self._history,
             snapshot,
-            trouble_secs=snapshot.time - (self._trouble_since or snapshot.time),
-            disturbed=snapshot.time - self._disturbed_at < restart_policy.DISTURBED_SECS,
+            trouble_secs=snapshot.clock - (self._trouble_since or snapshot.clock),
+            disturbed=snapshot.clock - self._disturbed_at < restart_policy.DISTURBED_SECS,
             stalls=self._watch.stalls,
             log_folder=self._logs,
         )
@@ -187,7 +192,7 @@ class Supervisor:
             return
         # Not by an error of TensorFlow that was taken for an echo: one of the user's would never be told.
         if any(one.phase is RolePhase.LOST for one in snapshot.statuses.values() if one.name in decision.roles):
-            self._disturbed_at = snapshot.time
+            self._disturbed_at = snapshot.clock
         for task, status in snapshot.statuses.items():
             if status.name in decision.roles:
                 cause = verdict.how_it_ended(status)

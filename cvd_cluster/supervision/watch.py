@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 
 from cvd_cluster.supervision.event_log import EventKind, EventLog
 from cvd_cluster.supervision.role_group import RoleGroup
@@ -45,13 +45,15 @@ class Watch:
         self._before = snapshot
         return snapshot
 
-    def tell_hang(self, names: Sequence[str], snapshot: GroupSnapshot) -> None:
-        """Tells which roles stand still, and has every role's stacks written into its log."""
+    def tell_hang(self, names: Collection[str], snapshot: GroupSnapshot) -> None:
+        """Tells which roles stand still, and has stacks written into the logs: of all roles, since one that trains may
+        wait for any other; of an evaluator, which nobody waits for, its own alone."""
         causes = {stall.name: stall.cause for stall in self.stalls}
-        for status in snapshot.statuses.values():
-            if status.name in names:
-                self._events.record(event_of(EventKind.HANG, status, snapshot.time, causes.get(status.name, "")))
-        for task, line in self._group.dump_stacks().items():
+        hung = {task: status for task, status in snapshot.statuses.items() if status.name in names}
+        for status in hung.values():
+            self._events.record(event_of(EventKind.HANG, status, snapshot.time, causes.get(status.name, "")))
+        trains = any(task.role != "evaluator" for task in hung)
+        for task, line in self._group.dump_stacks(snapshot.statuses if trains else hung).items():
             self._events.record(event_of(EventKind.STACKS, snapshot.statuses[task], snapshot.time, line))
 
     def tell_steps(self, snapshot: GroupSnapshot, *, started: float) -> None:

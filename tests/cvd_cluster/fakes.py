@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import IO, Any
 
 from cvd_cluster.roles.role_status import ActorLoss, RoleFailure, RolePhase, RoleStatus
 from cvd_cluster.supervision.snapshot import GroupSnapshot
 from cvd_cluster.topology import Task
 from estimators.child_process import ChildProcess
-from estimators.errors import InfrastructureError
+from estimators.errors import HarnessError, InfrastructureError
 from estimators.training_plan import TrainingPlan
 
 # Where a role's process may go from each phase.
@@ -78,6 +78,8 @@ class FakeGroup:
         self.done: list[str] = []
         self.tasks, self.placement_group, self.whole = tuple(tasks), object(), True
         self.served = True
+        self.bad_nodes: list[HarnessError] = []
+        """What is found at the next looks at the nodes."""
         self._pid = 4711
         self.start_secs = 0.0
         """How long its processes take to be there."""
@@ -92,7 +94,7 @@ class FakeGroup:
             new = dataclasses.replace(new, pid=self._statuses[task].pid)
             self._check(task, new)
             self._statuses[task] = new
-        snapshot = GroupSnapshot(self.time, dict(self._statuses))
+        snapshot = GroupSnapshot(self.time, self.time, dict(self._statuses))
         self._statuses = {task: dataclasses.replace(old, lines=()) for task, old in self._statuses.items()}
         return snapshot
 
@@ -138,9 +140,16 @@ class FakeGroup:
         self.done.append(f"replace {task.name}")
         self._renew(task)
 
-    def dump_stacks(self) -> dict[Task, str]:
-        self.done.append("stacks")
-        return dict.fromkeys(self._statuses, "its stacks are in x.log")
+    def dump_stacks(self, tasks: Collection[Task]) -> dict[Task, str]:
+        whose = "" if set(tasks) == set(self._statuses) else " of " + ", ".join(task.name for task in tasks)
+        self.done.append(f"stacks{whose}")
+        return dict.fromkeys(tasks, "its stacks are in x.log")
+
+    def look_at_nodes(self, tasks: Sequence[Task], placement_group: object) -> None:
+        assert tuple(tasks) == self.tasks and placement_group is self.placement_group
+        if self.bad_nodes:
+            self.done.append("bad node")
+            raise self.bad_nodes.pop()
 
     def losses(self) -> list[ActorLoss]:
         return [one.loss for one in self._statuses.values() if one.loss is not None]

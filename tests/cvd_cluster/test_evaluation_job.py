@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,16 +100,34 @@ def test_more_workers_than_this_machine_holds_are_refused_before_ray_starts(
 # --- stand-ins for the workers
 
 
+class MadeRoom:
+    """The bundles of the workers, which do not find a node again if that is so."""
+
+    def __init__(self, *, whole: bool) -> None:
+        self._whole = whole
+
+    def wait_until_whole(self, seconds: float, *, pause: Callable[[], object]) -> bool:
+        assert seconds == 7.0
+        return self._whole
+
+    def check_served(self) -> None:
+        pass
+
+
 @contextlib.contextmanager
-def team(*generations: dict[int, Any], examples: int = 5, lines: list[str]) -> Iterator[EvaluationTeam]:
+def team(
+    *generations: dict[int, Any], examples: int = 5, lines: list[str], room: bool = True
+) -> Iterator[EvaluationTeam]:
     """Two workers, of 1 and 2 pictures; of the second one each generation does what it is told."""
     behaviour = iter(generations)
     actor_class = ray.remote(num_cpus=0, max_restarts=0)(MadeWorker)
     workers = EvaluationTeam(
         lambda index: actor_class.remote(index, next(behaviour) if index == 1 else {}),
         2,
+        MadeRoom(whole=room),  # type: ignore[arg-type]
         DataFiles(("f",), (examples,)),
         EvaluationReport(lines.append, lambda: None),
+        placement_timeout_secs=7.0,
     )
     try:
         yield workers
@@ -162,6 +180,12 @@ class TestWithMadeWorkers:
                 workers.evaluate(CHECKPOINT)
         assert "worker 1 died, and so did the one" in caught.value.summary and "step 4" in caught.value.asked
         assert "--eval_workers" in caught.value.change
+
+    def test_a_worker_whose_node_is_gone_for_good_ends_the_evaluation(self) -> None:
+        with team({0: "die"}, lines=[], room=False) as workers, pytest.raises(InfrastructureError) as caught:
+            workers.evaluate(CHECKPOINT)
+        assert "no room for evaluation worker 1" in caught.value.summary
+        assert "--placement_timeout_secs=7" in caught.value.asked and "--eval_workers" in caught.value.change
 
     def test_the_error_of_a_worker_is_that_of_the_evaluation_and_the_next_one_may_succeed(self) -> None:
         happens = {0: UnreadableCheckpointError("it is gone", asked="x"), 1: DataError("a bad record")}

@@ -23,10 +23,10 @@ def kinds(before: GroupSnapshot | None, after: GroupSnapshot) -> list[tuple[str,
 
 
 def test_each_change_is_told_once() -> None:
-    starting = GroupSnapshot(1.0, {CHIEF: status(CHIEF, RolePhase.STARTING)})
-    training = GroupSnapshot(2.0, {CHIEF: status(CHIEF)})
-    finished = GroupSnapshot(3.0, {CHIEF: status(CHIEF, training_finished=True)})
-    done = GroupSnapshot(4.0, {CHIEF: status(CHIEF, RolePhase.DONE, training_finished=True)})
+    starting = GroupSnapshot(1.0, 0.0, {CHIEF: status(CHIEF, RolePhase.STARTING)})
+    training = GroupSnapshot(2.0, 0.0, {CHIEF: status(CHIEF)})
+    finished = GroupSnapshot(3.0, 0.0, {CHIEF: status(CHIEF, training_finished=True)})
+    done = GroupSnapshot(4.0, 0.0, {CHIEF: status(CHIEF, RolePhase.DONE, training_finished=True)})
     assert kinds(None, starting) == [("chief-0", "process_started")]
     assert kinds(starting, training) == [("chief-0", "first_step")]
     assert kinds(training, training) == []
@@ -36,18 +36,17 @@ def test_each_change_is_told_once() -> None:
 
 
 def test_a_new_process_tells_its_own_story() -> None:
-    lost = GroupSnapshot(1.0, {WORKER: status(WORKER, RolePhase.LOST)})
-    again = GroupSnapshot(2.0, {WORKER: status(WORKER, pid=99)})
-    unknown = GroupSnapshot(2.0, {WORKER: status(WORKER, RolePhase.STARTING, pid=-1)})
+    lost = GroupSnapshot(1.0, 0.0, {WORKER: status(WORKER, RolePhase.LOST)})
+    again = GroupSnapshot(2.0, 0.0, {WORKER: status(WORKER, pid=99)})
+    unknown = GroupSnapshot(2.0, 0.0, {WORKER: status(WORKER, RolePhase.STARTING, pid=-1)})
     assert kinds(lost, again) == [("worker-1", "process_started"), ("worker-1", "first_step")]
     assert kinds(lost, unknown) == [], "nothing is known of it yet"
 
 
 def test_an_end_is_told_with_its_cause() -> None:
-    before = GroupSnapshot(1.0, {CHIEF: status(CHIEF), WORKER: status(WORKER)})
-    after = GroupSnapshot(
-        2.0, {CHIEF: status(CHIEF, RolePhase.LOST), WORKER: status(WORKER, RolePhase.FAILED, failure=failure())}
-    )
+    before = GroupSnapshot(1.0, 0.0, {CHIEF: status(CHIEF), WORKER: status(WORKER)})
+    ends = {CHIEF: status(CHIEF, RolePhase.LOST), WORKER: status(WORKER, RolePhase.FAILED, failure=failure())}
+    after = GroupSnapshot(2.0, 0.0, ends)
     killed, failed = transitions(before, after)
     assert "SIGKILL" in killed.cause and "KeyError: the author forgot something" in failed.cause
 

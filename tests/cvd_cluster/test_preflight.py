@@ -11,7 +11,7 @@ import pytest
 
 from cvd_cluster import preflight
 from cvd_cluster.node_look import NodeView, view_of
-from cvd_cluster.preflight import NodeReport, look_at_nodes
+from cvd_cluster.preflight import NodeLook, NodeReport
 from cvd_cluster.topology import Task
 from estimators.data_check import DataFiles
 from estimators.errors import UserError
@@ -49,7 +49,11 @@ def look(
     monkeypatch.setattr(preflight, "_SEEN_SECS", 0.3)
     before = sorted(tmp_path.rglob("*"))
     try:
-        return look_at_nodes(TASKS, None, options, plan)
+        look = NodeLook(options, plan)
+        found = look(TASKS, None)
+        monkeypatch.setattr(preflight, "_reports", None)
+        assert look(TASKS, None) == found, "no node is looked at twice"
+        return found
     finally:
         assert sorted(tmp_path.rglob("*")) == before, "it leaves nothing"
 

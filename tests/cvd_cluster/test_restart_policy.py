@@ -38,7 +38,7 @@ def snapshot(changed: dict[Task, dict[str, Any]]) -> GroupSnapshot:
     for task in (CHIEF, WORKER, PS, EVALUATOR):
         values = dict(changed.get(task, {}))
         statuses[task] = status(task, values.pop("phase", RolePhase.TRAINING), **values)
-    return GroupSnapshot(1000.0, statuses)
+    return GroupSnapshot(1000.0, 50.0, statuses)
 
 
 def decision(changed: dict[Task, dict[str, Any]], strategy: Strategy = ASYNCHRONOUS, **given: Any) -> Decision:

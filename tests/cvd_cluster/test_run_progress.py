@@ -18,7 +18,7 @@ def snapshot(time: float, **steps: int | RoleStatus) -> GroupSnapshot:
     for task in (CHIEF, WORKER, PS, EVALUATOR):
         given: Any = steps.get(task.role, 1)
         statuses[task] = given if isinstance(given, RoleStatus) else status(task, local_steps=given)
-    return GroupSnapshot(time, statuses)
+    return GroupSnapshot(0.0, time, statuses)
 
 
 def fed(*snapshots: GroupSnapshot) -> RunProgress:

@@ -82,7 +82,7 @@ def test_a_running_run_is_shown_with_step_speed_and_who_runs_where(run: Path) ->
         f"RUNNING: process {os.getpid()} on",
         "24 of 200 (12 %)",
         "812.3 examples/s",
-        "generation 1, 1 restarted in place",
+        "generation 1; in this run 0 new generations and 1 restarts in place",
         "of step 20; exported step 20",
         "loss 0.5",
         "of step 20: hit_at_1 0.75",

@@ -15,7 +15,7 @@ from cvd_cluster.supervision.supervisor import Supervisor
 from cvd_cluster.supervision_options import SupervisionOptions
 from cvd_cluster.topology import Task
 from estimators.data_check import DataFiles
-from estimators.errors import InfrastructureError, StoppedError
+from estimators.errors import InfrastructureError, StoppedError, UserError
 from estimators.experiment_options import ExperimentOptions
 from estimators.generation import current_generation
 from estimators.run_state import RunState, read_run_state, write_run_state
@@ -62,6 +62,7 @@ class Run:
             options,
             plan,
             SupervisionOptions(**supervision),
+            look_at_nodes=self.group.look_at_nodes,
             started=40.0,
             signals=self.signals,
             announce=self._take_line,
@@ -273,6 +274,23 @@ def test_a_signal_is_obeyed_while_processes_take_long_to_start(tmp_path: Path) -
     assert run.group.time - 1000 < 20 and run.events("stop_requested")
 
 
+def test_a_node_that_comes_for_a_lost_one_is_looked_at_before_anything_starts_there(tmp_path: Path) -> None:
+    gone = status(WORKER, LOST, exit_code=None, loss=ActorLoss("the node is gone", False, gone_at=0.0))
+    run = Run(tmp_path, [{WORKER: gone}, {}, {}, ALL_DONE], [CHIEF, WORKER])
+    run.group.bad_nodes = [InfrastructureError("A node of the cluster cannot be looked at")]
+    run()
+    assert run.group.done == ["generation 1", "end", "bad node", "end", "generation 2"]
+    rows = run.causes("generation_ended")
+    assert "the node is gone" in rows[0][1] and "cannot be looked at" in rows[1][1]
+
+    (tmp_path / "other").mkdir()
+    run = Run(tmp_path / "other", [{WORKER: gone}], [CHIEF, WORKER])
+    run.group.bad_nodes = [UserError("node-b has other versions than this machine")]
+    with pytest.raises(UserError, match="other versions"):
+        run()
+    assert run.group.done == ["generation 1", "end", "bad node"]
+
+
 def test_with_no_room_for_a_lost_worker_the_run_goes_on_with_less(tmp_path: Path) -> None:
     gone = status(WORKER, LOST, exit_code=None, loss=ActorLoss("the node is gone", False, gone_at=0.0))
     run = Run(tmp_path, [{WORKER: gone}, {}, {}, {CHIEF: ALL_DONE[CHIEF]}], [CHIEF, WORKER], min_workers=1)
@@ -432,6 +450,16 @@ def test_an_evaluator_that_is_killed_is_started_again_and_training_never_notices
     run = Run(tmp_path, script, max_process_restarts=2)()
     assert run.group.done == ["generation 1", "restart evaluator-0", "replace evaluator-0"]
     assert run.group.evaluator_starts == 1
+
+
+def test_an_evaluator_that_hangs_tells_what_it_does_and_training_is_not_looked_into(tmp_path: Path) -> None:
+    evaluated(tmp_path, 5)
+    training = [{CHIEF: status(CHIEF, local_steps=n), WORKER: status(WORKER, local_steps=n)} for n in range(2, 12)]
+    training[0][EVALUATOR] = status(EVALUATOR, local_steps=1)
+    script = [*training, ALL_DONE, {EVALUATOR: status(EVALUATOR, DONE)}]
+    run = Run(tmp_path, script, [CHIEF, WORKER, EVALUATOR], hang_timeout_secs=5.0)()
+    assert run.group.done == ["generation 1", "stacks of evaluator-0", "restart evaluator-0"]
+    assert run.events("hang", "stacks") == [("hang", "evaluator-0"), ("stacks", "evaluator-0")]
 
 
 def test_an_evaluation_that_takes_too_long_is_not_waited_for_for_ever(tmp_path: Path) -> None:

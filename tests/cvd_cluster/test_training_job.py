@@ -32,7 +32,7 @@ def state_after(
 
     @contextlib.contextmanager
     def checked(*args: object, **kwargs: object) -> Iterator[CheckedRun]:
-        yield CheckedRun(plan, (Task("chief", 0, 1.0, 0),), None, 0.0, {})
+        yield CheckedRun(plan, (Task("chief", 0, 1.0, 0),), None, 0.0, {}, lambda tasks, group: {})
 
     def fail(self: object) -> None:
         raise error

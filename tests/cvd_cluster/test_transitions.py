@@ -14,7 +14,7 @@ LOST = RolePhase.LOST
 
 def told(task: Task, *statuses: RoleStatus) -> list[tuple[str, str]]:
     """(event, cause) of one role from the second of these statuses on."""
-    snapshots = [GroupSnapshot(1000.0 + n, {task: one}) for n, one in enumerate(statuses)]
+    snapshots = [GroupSnapshot(1000.0 + n, float(n), {task: one}) for n, one in enumerate(statuses)]
     pairs = itertools.pairwise(snapshots)
     return [(event.event.value, event.cause) for before, after in pairs for event in transitions(before, after)]
 

@@ -18,7 +18,7 @@ LOGS = "/run/logs"
 
 def snapshot(**changed: RoleStatus) -> GroupSnapshot:
     statuses = {task: changed.get(task.role, status(task)) for task in (CHIEF, WORKER, PS, EVALUATOR)}
-    return GroupSnapshot(1000.0, statuses)
+    return GroupSnapshot(1000.0, 50.0, statuses)
 
 
 def told(*troubled: RoleStatus) -> str:

@@ -71,6 +71,8 @@ def check(outcome: Outcome) -> None:
         assert outcome.output.count("error: ") == 1 and f"error: {cell.role} failed: " in outcome.output
         assert "the author forgot something" in outcome.output
         assert not outcome.events("process_restarted", "generation_ended"), "user errors are never retried"
+        assert any("the author forgot something" in row["cause"] for row in outcome.of_victim("process_ended"))
+        assert f"{cell.role} failed" in outcome.events("run_ended")[-1]["cause"]
         return
     last = outcome.last_step
     # Asynchronous workers pass the last step by less than their number.
@@ -79,7 +81,8 @@ def check(outcome: Outcome) -> None:
         assert outcome.code == 2 and "Traceback (most recent call last)" in outcome.output
         failed = failed_steps(str(outcome.train_dir))
         assert failed | outcome.evaluated >= {0, last} and f"of step {min(failed)}" in outcome.output
-        assert not outcome.events("generation_ended"), "training never noticed"
+        assert not outcome.events("generation_ended", "process_restarted"), "training never noticed"
+        assert f"of step {min(failed)}" in outcome.events("evaluator_given_up")[-1]["cause"]
         return
     assert outcome.code == 0 and outcome.state == "SUCCEEDED"
     assert last in outcome.evaluated
@@ -103,12 +106,13 @@ def check_events(outcome: Outcome, what: str) -> None:
 
 
 def check_stacks(outcome: Outcome) -> None:
-    """Those of the role that stood still are in its log; an evaluator's end is no reason to look."""
-    if outcome.cell.role == "evaluator-0":
-        assert not outcome.events("stacks")
-        return
+    """Those of the role that stood still are in its log; nobody waits for an evaluator, so only its own are taken."""
     told = [row["cause"] for row in outcome.events("stacks")]
-    assert len(told) >= NUM_WORKERS and all("stacks" in cause for cause in told), told
+    if outcome.cell.role == "evaluator-0":
+        assert len(told) == 1 == len(outcome.of_victim("stacks"))
+    else:
+        assert len(told) >= NUM_WORKERS
+    assert all("stacks" in cause for cause in told), told
     if may_trace():
         assert next(row["cause"] for row in outcome.of_victim("stacks")).startswith("its stacks are in "), told
         log = (outcome.train_dir / "logs" / f"{outcome.cell.role}.log").read_text()

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from estimators.experiment_options import ExperimentOptions
 from estimators.run_state import RunState, write_run_state
 from tests.estimators.drawn_records import numbered_file
 from tests.estimators.small_run import small_options, train
-from tests.integration.commands import Finished, run_command, running_command
+from tests.integration.commands import Finished, end_processes_with, run_command, running_command
 from tests.integration.evaluation_models import GATE
+from tests.integration.ray_nodes import ray_nodes
 
 PATIENCE = 150.0
 
@@ -113,6 +115,35 @@ def test_the_part_of_a_worker_that_is_killed_is_evaluated_again(
     assert process.returncode == 0, output
     assert len([line for line in output.splitlines() if " died (ActorDiedError); a new one " in line]) == 1
     assert rows(trained) == rows_of_one
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("comes_again", [True, False])
+def test_the_part_of_a_lost_node_waits_for_room_as_long_as_allowed(
+    trained: ExperimentOptions, rows_of_one: list[dict[str, Any]], gate: Path, comes_again: bool
+) -> None:
+    mark = uuid.uuid4().hex
+    try:
+        with ray_nodes(mark) as nodes:
+            hosts = [nodes.add(2), nodes.add(1)]
+            patience = "--placement_timeout_secs=60" if comes_again else "--placement_timeout_secs=1"
+            with running_command("launch.eval", *flags(trained, 3), patience, env=nodes.environment) as (process, _):
+                waiting_at(gate, 3)
+                nodes.kill_raylet(hosts[1])
+                if comes_again:
+                    nodes.add(1)
+                    waiting_at(gate, 4)
+                    (gate / "go").touch()
+                output, _ = process.communicate(timeout=PATIENCE)
+    finally:
+        end_processes_with(mark)
+    assert len([line for line in output.splitlines() if "; a new one evaluates its part" in line]) == 1
+    if comes_again:
+        assert process.returncode == 0, output
+        assert rows(trained) == rows_of_one
+    else:
+        assert process.returncode == 3 and "no room for evaluation worker" in output, output
+        assert "Traceback" not in output and not read_metrics(trained.train_dir)
 
 
 def test_a_command_that_is_terminated_leaves_nothing_running(three_workers: tuple[Any, list[int]]) -> None:
