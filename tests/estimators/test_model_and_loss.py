@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from estimators import BaseModel
+from estimators import BaseModel, augmentation
 from estimators.augmentation import augmented
 from estimators.cvd_models import CnnModel, LogisticModel, MoeModel, ResNetModel
 from estimators.errors import UserError
@@ -150,6 +150,51 @@ def test_the_cosine_schedule_ends_at_zero() -> None:
             for step in (0, 50, 100, 120)
         ]
     assert rates == pytest.approx([0.4, 0.2, 0.0, 0.0], abs=1e-7)
+
+
+def _augmented_alone(monkeypatch: pytest.MonkeyPatch, picture: Any, kind: str, copies: int = 12) -> Any:
+    """Copies of a picture [H, W, 3], changed in one way alone."""
+    sizes = {"_SMALLEST_CROP": 1.0, "_LARGEST_CROP": 1.0, "_LIGHT": 0.0, "_CONTRAST": 0.0, "_COLOUR": 0.0}
+    kept = {"crops": {"_SMALLEST_CROP", "_LARGEST_CROP"}, "light": {"_LIGHT"}, "contrast": {"_CONTRAST"}}
+    for name in set(sizes) - kept.get(kind, {"_COLOUR"} if kind == "colour" else set()):
+        monkeypatch.setattr(augmentation, name, sizes[name])
+    return augmented(tf.constant(np.repeat(picture[None], copies, axis=0)), 1).numpy()
+
+
+def _slope() -> Any:
+    """[16, 16, 3]: each channel rises from left to right, from -0.4 to 0.4."""
+    return np.broadcast_to(np.linspace(-0.4, 0.4, 16, dtype=np.float32)[None, :, None], (16, 16, 3)).copy()
+
+
+def test_some_pictures_are_mirrored_and_some_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = _augmented_alone(monkeypatch, _slope(), "flips")
+    as_it_was = [np.allclose(one, _slope(), atol=1e-5) for one in changed]
+    mirrored = [np.allclose(one, _slope()[:, ::-1], atol=1e-5) for one in changed]
+    assert any(as_it_was) and any(mirrored) and all(a != b for a, b in zip(as_it_was, mirrored, strict=True))
+
+
+def test_pictures_are_enlarged_shrunk_and_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = _augmented_alone(monkeypatch, _slope(), "crops")
+    # Inside, the slope says how large things are; a picture that was shrunk has grey around it.
+    slopes = np.abs(changed[:, 8, 9, 0] - changed[:, 8, 6, 0]) / 3 / (0.8 / 15)
+    assert slopes.min() < 0.95 and slopes.max() > 1.05 and slopes.min() > 0.75 and slopes.max() < 1.25
+    assert np.ptp(changed[:, 8, 8, 0]) > 0.02, "they are moved"
+    outside = (changed == 0).all(axis=3).any(axis=(1, 2))
+    assert outside.any() and not outside.all()
+
+
+def test_light_contrast_and_colour_change_each_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind, limit in (("light", 0.2), ("colour", 0.1), ("contrast", 0.2)):
+        with monkeypatch.context() as patched:
+            changed = _augmented_alone(patched, _slope(), kind)
+        means, spread = changed.mean(axis=(1, 2)), np.ptp(changed[..., 0], axis=(1, 2))
+        if kind == "contrast":
+            np.testing.assert_allclose(means, 0, atol=1e-5)
+            assert 0.05 < np.abs(spread / 0.8 - 1).max() <= limit
+            continue
+        np.testing.assert_allclose(spread, 0.8, atol=1e-5)
+        assert limit / 4 < np.abs(means).max() <= limit
+        assert (np.ptp(means, axis=1).max() > 0.02) == (kind == "colour"), "light is that of all channels together"
 
 
 def test_augmented_pictures_differ_from_each_other_and_stay_in_range() -> None:

@@ -20,8 +20,11 @@ _BATCH = 16
 _STEPS = 10
 
 
-def _clip_before_reducing(optimizer: Any, loss: Any, *, global_step: Any, clip_norm: float) -> TrainingStep:
+def clip_before_reducing(
+    optimizer: Any, loss: Any, *, global_step: Any, clip_norm: float, signal: Any = None
+) -> TrainingStep:
     """The mistake: each replica clips its own gradients, to its part of the norm, before they are summed."""
+    assert signal is None
     norm = clip_norm / tf.distribute.get_replica_context().num_replicas_in_sync
     pairs = [(tf.clip_by_norm(gradient, norm), v) for gradient, v in optimizer.compute_gradients(loss)]
     return TrainingStep(optimizer.apply_gradients(pairs, global_step=global_step), None)
@@ -82,7 +85,7 @@ def main() -> None:
         "plain": (0.0, False),
         "clipped": (1.0, False),
         "penalized": (0.0, True),
-        "clipped before": (1.0, False, _clip_before_reducing),
+        "clipped before": (1.0, False, clip_before_reducing),
     }
     print(json.dumps({name: [train(replicas, *case) for replicas in (1, 2)] for name, case in cases.items()}))
 

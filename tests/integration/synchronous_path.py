@@ -1,11 +1,11 @@
 """One process of the comparison in test_synchronous_training.py:
 
-    python -m tests.integration.synchronous_path FOLDER WORKERS REPLICAS MODEL:LEARNING_RATE:STEPS …
+    python -m tests.integration.synchronous_path FOLDER WORKERS REPLICAS [clip-before] MODEL:LEARNING_RATE:STEPS …
 
 trains each of the cases in a folder of its name. With TF_CONFIG set it is one of WORKERS MultiWorkerMirrored workers
 and takes its part of each batch of 128 (of one case only: a process serves one cluster); with several REPLICAS it is
 one process that divides each batch among them; otherwise it takes all of each batch. The examples are the same whoever
-trains, and come in the same order.
+trains, and come in the same order. With "clip-before" it makes a mistake that the comparison must see.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ from estimators.tensorflow_compat import quiet_tensorflow
 quiet_tensorflow()
 import tensorflow as tf  # noqa: E402
 
+import estimators.model_fn  # noqa: E402
+from estimators.hooks.agreed_requests import AgreedRequests  # noqa: E402
 from estimators.mirrored_replicas import mirrored_strategy, session_config  # noqa: E402
 from estimators.model_fn import make_model_fn  # noqa: E402
+from tests.estimators.two_replicas import clip_before_reducing  # noqa: E402
 
 GLOBAL_BATCH = 128
 
@@ -59,7 +62,11 @@ def main() -> None:
     elif replicas > 1:
         strategy = mirrored_strategy(replicas)
         session = session_config("mirrored", replicas, log_device_placement=False)
-    for case in sys.argv[4:]:
+    cases = sys.argv[4:]
+    if cases[0] == "clip-before":
+        vars(estimators.model_fn)["minimize"] = clip_before_reducing
+        del cases[0]
+    for case in cases:
         model, learning_rate, steps = case.split(":")
         options = ExperimentOptions(
             train_dir=os.path.join(folder, case),
@@ -88,7 +95,10 @@ def main() -> None:
 def _train(options: ExperimentOptions, config: Any, steps: int, workers: int, replicas: int) -> None:
     task = json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {})
     worker = 0 if task.get("type", "chief") == "chief" else task["index"] + 1
-    estimator = tf.estimator.Estimator(make_model_fn(options, examples_per_step=GLOBAL_BATCH), config=config)
+    # As in a run: what workers ask of each other travels with the gradients.
+    requests = AgreedRequests() if task else None
+    model_fn = make_model_fn(options, examples_per_step=GLOBAL_BATCH, requests=requests)
+    estimator = tf.estimator.Estimator(model_fn, config=config)
     spec = tf.estimator.TrainSpec(_input_fn(steps, worker, workers, replicas), max_steps=steps)
     if task:
         tf.estimator.train_and_evaluate(estimator, spec, tf.estimator.EvalSpec(spec.input_fn))

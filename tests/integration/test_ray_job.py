@@ -99,9 +99,9 @@ def _submit(
     return run_command("launch.submit", command, address, *named, "--", *flags, env=cluster, timeout=240, cwd=cwd)
 
 
-def _ray(cluster: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+def _ray(cluster: dict[str, str], *arguments: str, cwd: Path = _ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [_RAY, *arguments], env=cluster, cwd=_ROOT, capture_output=True, text=True, timeout=240, check=False
+        [_RAY, *arguments], env=cluster, cwd=cwd, capture_output=True, text=True, timeout=240, check=False
     )
 
 
@@ -126,15 +126,14 @@ class MyLoss(BaseLoss):
 }
 
 
+@pytest.mark.parametrize("way", ["launch.submit", "ray job submit"])
 def test_training_runs_as_a_job_with_the_model_and_the_loss_of_the_folder_it_is_sent_from(
-    cluster: dict[str, str], photos: Path, tmp_path: Path
+    cluster: dict[str, str], photos: Path, tmp_path: Path, way: str
 ) -> None:
     (tmp_path / "mine").mkdir()
     for name, text in MINE.items():
         (tmp_path / "mine" / name).write_text(text)
-    done = _submit(
-        cluster,
-        "train",
+    flags = (
         f"--train_data_pattern={photos}/catsvsdogs/train/*",
         f"--train_dir={tmp_path}/run",
         "--model=my_models:MyModel",
@@ -144,11 +143,17 @@ def test_training_runs_as_a_job_with_the_model_and_the_loss_of_the_folder_it_is_
         "--max_steps=20",
         "--strategy=multi_worker_mirrored",
         "--num_workers=2",
-        cwd=tmp_path / "mine",
     )
-    assert done.code == 0, done.output
-    assert "training step 20" in done.output and "steps made: chief-0 20" in done.output
-    assert done.lines[-1].endswith("succeeded")
+    if way == "launch.submit":
+        done = _submit(cluster, "train", *flags, cwd=tmp_path / "mine")
+        code, output = done.code, done.output
+    else:
+        sent = ["job", "submit", "--working-dir", ".", "--", "python", "-m", "launch.train", *flags]
+        plain = _ray(cluster, *sent, cwd=tmp_path / "mine")
+        code, output = plain.returncode, plain.stdout + plain.stderr
+    assert code == 0, output
+    assert "training step 20" in output and "steps made: chief-0 20" in output
+    assert re.search(r"(?m)^.*job.* succeeded$", output, re.IGNORECASE), "as whoever submits it reads it"
     assert (tmp_path / "run" / "export" / "step_20").is_dir()
 
 

@@ -87,12 +87,21 @@ def _assert_one_path(alone: Path, together: Path, case: str) -> None:
     moved = max(np.abs(one[name] - begun[name]).max() for name in trained)
     assert moved > 20 * tolerance, "the path must be long beside the difference that is allowed"
     for name in trained:
-        assert np.abs(one[name] - two[name]).max() < tolerance, name
+        assert np.abs(one[name] - two[name]).max() < tolerance, f"{name} is another"
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_two_devices_take_the_path_of_one(alone: Path, on_two_devices: Path, case: str) -> None:
     _assert_one_path(alone, on_two_devices, case)
+
+
+@pytest.mark.parametrize("case", ["LogisticModel:0.01:50", "CnnModel:0.01:10"])
+def test_devices_that_clip_before_they_reduce_take_another_path(alone: Path, case: str, tmp_path: Path) -> None:
+    _begin_as(alone, tmp_path, case)
+    _finish(_start(tmp_path, "clip-before", case, replicas=2))
+    with pytest.raises(AssertionError, match="is another"):
+        _assert_one_path(alone, tmp_path, case)
+    assert set(_variables(tmp_path, case, int(case.rpartition(":")[2]))), "it trained to its end"
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from tests.integration.commands import Finished, run_command
@@ -29,20 +30,33 @@ def _done(module: str, *flags: str) -> Finished:
     return finished
 
 
-def test_each_photo_gets_its_class(tmp_path: Path) -> None:
-    data, run = tmp_path / "data", tmp_path / "run"
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("colours")
     _done(
         "launch.prepare_data",
-        f"--input={_pictures(tmp_path / 'pictures', 20)}",
-        f"--output={data}",
+        f"--input={_pictures(folder / 'pictures', 20)}",
+        f"--output={folder / 'data'}",
         "--validation_fraction=0.2",
         "--test_fraction=0.2",
     )
+    return folder / "data"
+
+
+# Probabilities, a sigmoid a column; and scores of any size, which only a softmax makes probabilities of.
+@pytest.mark.parametrize(
+    ("model", "loss"),
+    [("LogisticModel", "CrossEntropyLoss"), ("tests.integration.score_models:LinearScores", "SoftmaxLoss")],
+)
+def test_each_photo_gets_its_class(data: Path, tmp_path: Path, model: str, loss: str) -> None:
+    run = tmp_path / "run"
     trained = _done(
         "launch.train",
         f"--train_data_pattern={data}/train/*",
         f"--eval_data_pattern={data}/validation/*",
         f"--train_dir={run}",
+        f"--model={model}",
+        f"--label_loss={loss}",
         "--num_classes=3",
         "--image_size=8",
         "--batch_size=12",
