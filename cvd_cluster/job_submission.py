@@ -19,7 +19,8 @@ from estimators.errors import InfrastructureError, UserError
 
 _CONNECT_SECONDS = 5.0
 _REQUEST_SECONDS = 60.0
-_TRIES, _RETRY_SECONDS = 60, 2.0
+# Ray itself answers only after 10 s that there is no agent.
+_AGENT_SECONDS, _RETRY_SECONDS = 120.0, 2.0
 # What these compute they compute in their own process: not on the head, which takes no work.
 _COMPUTING = ("eval", "prepare_data")
 _ENDINGS = {0: "succeeded", STOPPED_CODE: "was stopped"}
@@ -51,7 +52,7 @@ def _submitted(client: Any, command: str, flags: Sequence[str], options: SubmitO
         # Ray's 3 s are too short for a checkpoint.
         "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(options.stop_wait_seconds)},
     }
-    tries = 0
+    begun, told = time.monotonic(), False
     while True:
         try:
             return str(
@@ -65,11 +66,11 @@ def _submitted(client: Any, command: str, flags: Sequence[str], options: SubmitO
             )
         except (RuntimeError, ValueError) as error:
             # The job server answers some seconds before the agent that starts jobs is there.
-            if "try again later" not in str(error) or tries == _TRIES:
+            if "try again later" not in str(error) or time.monotonic() - begun > _AGENT_SECONDS:
                 raise _refused(options, error) from None
-            if not tries:
+            if not told:
                 _tell("the cluster is still starting; waiting for its job agent")
-            tries += 1
+            told = True
             time.sleep(_RETRY_SECONDS)
 
 
@@ -142,6 +143,14 @@ def _refused(options: SubmitOptions, error: Exception) -> UserError | Infrastruc
             "--job is the id of another job of this cluster",
             asked=f"--job={options.job}",
             change="take another one, or leave --job out",
+        )
+    if "No available agent" in found:
+        return InfrastructureError(
+            "The cluster has nobody who starts jobs",
+            asked=f"--address={options.address}",
+            found=f"no job agent of Ray on the head for {_AGENT_SECONDS:g} s",
+            change="see dashboard_agent.log in /tmp/ray/session_latest/logs there; most often its port was in use: "
+            "--dashboard-agent-listen-port of `ray start`",
         )
     return InfrastructureError(
         "The cluster did not take the job", asked=f"--address={options.address}", found=found[:600]

@@ -9,7 +9,7 @@ import pytest
 
 from cvd_cluster import job_submission
 from cvd_cluster.job_options import AttachOptions, SubmitOptions
-from estimators.errors import HarnessError, UserError
+from estimators.errors import HarnessError, InfrastructureError, UserError
 from tests.cvd_cluster.fake_job_client import JOB, FakeJobClient
 
 ADDRESS = "http://127.0.0.1:8265"
@@ -112,6 +112,19 @@ def test_a_cluster_that_is_still_starting_is_waited_for(client, capsys, monkeypa
     monkeypatch.setattr(client, "submit_job", start_slowly)
     assert job_submission.submit("train", ["--x=1"], options()) == 0
     assert capsys.readouterr().err.count("still starting") == 1
+
+
+def test_a_cluster_that_nobody_starts_jobs_on_is_given_up_and_told(client, monkeypatch):
+    monkeypatch.setattr(job_submission, "_RETRY_SECONDS", 0)
+    monkeypatch.setattr(job_submission, "_AGENT_SECONDS", 0.1)
+
+    def refuse(**given: Any) -> Any:
+        raise RuntimeError("status code 500: No available agent to submit job, please try again later.")
+
+    monkeypatch.setattr(client, "submit_job", refuse)
+    with pytest.raises(InfrastructureError, match="nobody who starts jobs") as caught:
+        job_submission.submit("train", ["--x=1"], options())
+    assert "--dashboard-agent-listen-port" in caught.value.change
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:8265", "ray://127.0.0.1:10001", "auto", "http://", "http://h:port"])

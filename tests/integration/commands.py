@@ -59,6 +59,7 @@ def run_command(
         output, _ = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         end_processes_with(mark)
+        process.kill()  # it may carry another mark, of `env`
         output, _ = process.communicate()
         raise AssertionError(f"{module} did not end within {timeout} s:\n{output[-4000:]}") from None
     return Finished(process.returncode, output, mark)
