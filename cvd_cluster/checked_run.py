@@ -10,7 +10,7 @@ from typing import Any
 from cvd_cluster.autoscaler import autoscaler_of_cluster, patience
 from cvd_cluster.cluster_options import ClusterOptions
 from cvd_cluster.placement import check_this_machine, placed
-from cvd_cluster.preflight import NodeLook, NodeReport
+from cvd_cluster.preflight import LookAtNodes, NodeLook, NodeReport
 from cvd_cluster.ray_session import ray_session, starts_ray_here
 from cvd_cluster.topology import Task, make_topology
 from estimators.experiment_options import ExperimentOptions
@@ -29,7 +29,7 @@ class CheckedRun:
       group: Ray's placement group, with a bundle a task.
       placement_timeout_secs: how long it waits for nodes, also when one is lost.
       nodes: task -> what its node said of itself; {} if all are on this machine, in a Ray of this run's own.
-      look_at_nodes: to be called with tasks and their placement group when other nodes may have come.
+      look_at_nodes: to be called when other nodes may have come.
     """
 
     plan: TrainingPlan
@@ -37,7 +37,7 @@ class CheckedRun:
     group: Any
     placement_timeout_secs: float
     nodes: Mapping[Task, NodeReport]
-    look_at_nodes: Callable[[Sequence[Task], Any], Mapping[Task, NodeReport]]
+    look_at_nodes: LookAtNodes
 
 
 def planned_run(
@@ -80,11 +80,13 @@ def checked_run(
         autoscaler = None if session.started_here else autoscaler_of_cluster()
         timeout_secs = patience(cluster.placement_timeout_secs, autoscaler)
         with placed(tasks, timeout_secs=timeout_secs, autoscaler=autoscaler, announce=announce) as group:
-            look = _look_at_none if session.started_here else NodeLook(options, plan)
+            look: LookAtNodes = _look_at_none if session.started_here else NodeLook(options, plan)
             nodes = look(tasks, group)
             graph_is_built()
             yield CheckedRun(plan, tasks, group, timeout_secs, nodes, look)
 
 
-def _look_at_none(tasks: Sequence[Task], group: Any) -> Mapping[Task, NodeReport]:
+def _look_at_none(
+    tasks: Sequence[Task], group: Any, pause: Callable[[], object] = lambda: None, /
+) -> Mapping[Task, NodeReport]:
     return {}

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from cvd_cluster.cloud_machines import troubles_of
 from estimators.errors import UserError
 
 # Addresses that stand in documents and belong to nobody: RFC 5737.
@@ -36,10 +37,12 @@ def read_cluster_file(path: str, *, announce: Callable[[str], None]) -> Mapping[
       Its content, with Ray's defaults filled in.
 
     Raises:
-      UserError: it is no cluster file, Ray does not accept it, something in it is still an example, a file that it
-        copies is missing, or a machine that it names cannot be reached.
+      UserError: it is no cluster file, Ray does not accept it, its cloud knows no such machine, something in it is
+        still an example, a file that it copies is missing, or a machine that it names cannot be reached.
     """
     config = _accepted_by_ray(path, _loaded(path))
+    if troubles := troubles_of(config, announce=announce):
+        raise _unsound(path, "; ".join(troubles), "the key that is named; cluster.yaml and aws.yaml show how")
     _check_nothing_is_an_example(path, config)
     _check_local_files(path, config)
     _warn_of_an_open_token(config, announce)

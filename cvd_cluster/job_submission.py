@@ -8,6 +8,7 @@ import shlex
 import socket
 import sys
 import time
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -52,19 +53,36 @@ def _submitted(client: Any, command: str, flags: Sequence[str], options: SubmitO
         # Ray's 3 s are too short for a checkpoint.
         "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(options.stop_wait_seconds)},
     }
-    begun, told = time.monotonic(), False
+    # Chosen here: where the answer is lost, the job may have begun, and can be followed nevertheless.
+    job = options.job or f"{command}-{uuid.uuid4().hex[:8]}"
+    begun, told, unsure = time.monotonic(), False, False
     while True:
         try:
             return str(
                 client.submit_job(
                     entrypoint=entrypoint,
-                    submission_id=options.job,
+                    submission_id=job,
                     runtime_env=environment,
                     entrypoint_num_cpus=cpus or None,
                     entrypoint_num_gpus=options.job_gpus or None,
                 )
             )
+        except OSError as error:  # as requests words a connection that is lost
+            if time.monotonic() - begun > options.patience_seconds:
+                raise InfrastructureError(
+                    "The connection to the cluster was lost while the job was submitted",
+                    asked=f"--address={options.address}",
+                    found=" ".join(str(error).split())[:300],
+                    change="`ray dashboard` again; whether it was taken tells `python -m launch.submit attach`, with "
+                    f"the same --address and --job={job}",
+                ) from None
+            if not unsure:
+                _tell("connection lost while the job was submitted; trying again")
+            unsure = True
+            time.sleep(_RETRY_SECONDS)
         except (RuntimeError, ValueError) as error:
+            if unsure and "already exists" in str(error):
+                return job
             # The job server answers some seconds before the agent that starts jobs is there.
             if "try again later" not in str(error) or time.monotonic() - begun > _AGENT_SECONDS:
                 raise _refused(options, error) from None

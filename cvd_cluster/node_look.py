@@ -9,6 +9,7 @@ import contextlib
 import importlib.metadata
 import platform
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from estimators import storage
 from estimators.errors import InfrastructureError, UserError
 
 _LOOK_SECS = 60.0
+_WAIT_SECS = 1.0
 _MOST_SHOWN = 3
 # On Google Cloud `ray up` gives the head an account that it made, and the workers that of `serviceAccounts`.
 BUCKET_RIGHTS = (
@@ -72,6 +74,7 @@ def on_nodes(
     places: Mapping[str, Any],
     *,
     names: Sequence[str],
+    pause: Callable[[], object] = lambda: None,
 ) -> dict[str, _Answer]:
     """What a function says on each of some nodes.
 
@@ -80,6 +83,7 @@ def on_nodes(
       arguments: for each node.
       places: for each node, Ray's scheduling strategy that leads there.
       names: of the nodes or of what is to run there, for the message.
+      pause: called each second while they take their time; what it raises ends the look.
 
     Raises:
       InfrastructureError: a node does not answer.
@@ -88,8 +92,13 @@ def on_nodes(
 
     look = ray.remote(num_cpus=0, max_retries=0)(function)
     calls = {node: look.options(scheduling_strategy=places[node]).remote(*args) for node, args in arguments.items()}
+    until = time.monotonic() + _LOOK_SECS
     try:
-        return dict(zip(calls, ray.get(list(calls.values()), timeout=_LOOK_SECS), strict=True))
+        while len(ray.wait(list(calls.values()), num_returns=len(calls), timeout=_WAIT_SECS)[0]) < len(calls):
+            if time.monotonic() > until:
+                break
+            pause()
+        return dict(zip(calls, ray.get(list(calls.values()), timeout=0), strict=True))
     except ray.exceptions.RayError as error:
         raise InfrastructureError(
             "A node of the cluster cannot be looked at",
@@ -116,10 +125,16 @@ def check_view(view: NodeView, *, asked: str, what: str) -> None:
             f"{view.host} cannot read {what}",
             asked=asked,
             found=f"{len(view.unreadable)} files, {'; '.join(first)}",
-            change=BUCKET_RIGHTS
-            if any(map(storage.is_remote, view.unreadable))
-            else "paths that every node reaches: a network file system at the same place, or gs://",
+            change=_rights(list(view.unreadable)),
         )
+
+
+def _rights(paths: Sequence[str]) -> str:
+    if any(path.startswith("gs://") for path in paths):
+        return BUCKET_RIGHTS
+    if remote := [path for path in paths if storage.is_remote(path)]:
+        return f"give that machine credentials for {remote[0].partition('://')[0]}://, as this one has them"
+    return "paths that every node reaches: a network file system at the same place, or gs://"
 
 
 def _versions() -> dict[str, str]:
@@ -132,9 +147,9 @@ def _versions() -> dict[str, str]:
 
 
 def _unreadable(paths: Sequence[str]) -> Iterator[tuple[str, str]]:
-    # Of an object store, which is the same from everywhere, one file tells enough.
-    remote = [path for path in paths if storage.is_remote(path)]
-    for path in [*(path for path in paths if not storage.is_remote(path)), *remote[:1]]:
+    # Of a bucket, which is the same from everywhere, one file tells enough.
+    first_of = {"/".join(path.split("/")[:3]): path for path in reversed(paths) if storage.is_remote(path)}
+    for path in [*(path for path in paths if not storage.is_remote(path)), *first_of.values()]:
         try:
             with storage.open_binary(path) as file:
                 file.read(1)

@@ -13,9 +13,9 @@ import contextlib
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from cvd_cluster.node_look import BUCKET_RIGHTS, NodeView, check_view, on_nodes, view_of
 from cvd_cluster.topology import Task
@@ -41,6 +41,19 @@ class NodeReport:
     train_dir_trouble: str
 
 
+class LookAtNodes(Protocol):
+    """A look at the nodes of tasks."""
+
+    def __call__(
+        self, tasks: Sequence[Task], group: Any, pause: Callable[[], object] = ..., /
+    ) -> Mapping[Task, NodeReport]:
+        """See NodeLook."""
+
+
+def _no_pause() -> None:
+    pass
+
+
 class NodeLook:
     """Has each node that got a role report, once, and compares that with this machine. Leaves nothing in train_dir.
 
@@ -53,12 +66,15 @@ class NodeLook:
         self._options, self._plan = options, plan
         self._reports: dict[str, NodeReport] = {}
 
-    def __call__(self, tasks: Sequence[Task], group: Any) -> dict[Task, NodeReport]:
-        """What the node of each task said; only those are looked at that were not before.
+    def __call__(
+        self, tasks: Sequence[Task], group: Any, pause: Callable[[], object] = _no_pause, /
+    ) -> dict[Task, NodeReport]:
+        """What the node of each task said that has one; only those are looked at that were not before.
 
         Args:
           tasks: in the order of the placement group's bundles.
           group: Ray's placement group.
+          pause: called each second while they take their time; what it raises ends the look.
 
         Raises:
           UserError: a node has other versions, cannot read a data file, or sees another train_dir.
@@ -69,20 +85,25 @@ class NodeLook:
         nodes: dict[int, str] = ray.util.placement_group_table(group)["bundles_to_node_id"]
         # One look a node: the first of its roles takes it.
         first = {nodes[index]: tasks[index] for index in reversed(range(len(tasks)))}
-        new = {node: task for node, task in first.items() if node not in self._reports}
+        new = {node: task for node, task in first.items() if node and node not in self._reports}
         if new:
             with _token_in(self._options.train_dir) as folder:
                 eval_data = self._plan.eval_data
                 paths = (*self._plan.train_data.paths, *(eval_data.paths if eval_data else ()))
-                found = _reports(new, group, tasks, folder, paths)
+                found = _reports(new, group, tasks, folder, paths, pause)
                 reports = {node: _with_own_look(report, folder, node) for node, report in found.items()}
             _check(reports, self._options)
             self._reports.update(reports)
-        return {task: self._reports[nodes[index]] for index, task in enumerate(tasks)}
+        return {task: self._reports[nodes[index]] for index, task in enumerate(tasks) if nodes[index]}
 
 
 def _reports(
-    first: Mapping[str, Task], group: Any, tasks: Sequence[Task], folder: str, paths: Sequence[str]
+    first: Mapping[str, Task],
+    group: Any,
+    tasks: Sequence[Task],
+    folder: str,
+    paths: Sequence[str],
+    pause: Callable[[], object],
 ) -> dict[str, NodeReport]:
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -91,6 +112,7 @@ def _reports(
         {node: (folder, node, tuple(paths)) for node in first},
         {node: PlacementGroupSchedulingStrategy(group, tasks.index(task)) for node, task in first.items()},
         names=[task.name for task in first.values()],
+        pause=pause,
     )
 
 

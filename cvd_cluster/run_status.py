@@ -166,7 +166,9 @@ def _events_of_last_run(train_dir: str) -> list[dict[str, Any]]:
     for line in storage.read_text(path).splitlines():
         with contextlib.suppress(ValueError):  # cut off by a kill or a full disk
             event = json.loads(line)
-            if events and events[-1]["event"] == EventKind.RUN_ENDED.value:
+            # One that was killed could not tell of its end; only the first generation of a run has no cause.
+            begins = event["event"] == EventKind.GENERATION_STARTED.value and not event["cause"]
+            if begins or (events and events[-1]["event"] == EventKind.RUN_ENDED.value):
                 events = []
             events.append(event)
     return events

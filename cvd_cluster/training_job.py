@@ -102,7 +102,8 @@ def _run(
     except FencedError:  # another run has the folder, and writes its own state
         raise
     except BaseException as error:
-        stopped = isinstance(error, StoppedError | KeyboardInterrupt)  # the latter is a second Ctrl-C
+        # The last two are a second signal.
+        stopped = isinstance(error, StoppedError | KeyboardInterrupt | SystemExit)
         with contextlib.suppress(Exception):  # a disk that is full or gone must not hide the error that says so
             write_run_state(options.train_dir, RunState.STOPPED if stopped else RunState.FAILED, plan.max_steps)
         raise

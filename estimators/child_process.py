@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import IO
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_PTRACER = 0x59616D61
 _EXPECTED_PARENT = "CVD_PARENT_PID"
 
 
@@ -83,6 +84,15 @@ def die_with_parent() -> None:
     # The parent may have ended before the line above.
     if os.environ.get(_EXPECTED_PARENT) != str(os.getppid()):
         os._exit(1)
+
+
+def let_parent_trace() -> None:
+    """Lets the parent, and what it starts, look into this process also where Yama lets nobody but ancestors.
+
+    That is Ubuntu's default (ptrace_scope 1, Documentation/admin-guide/LSM/Yama.rst of the kernel). Elsewhere the call
+    fails, and is not needed.
+    """
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PTRACER, ctypes.c_ulong(os.getppid()), 0, 0, 0)
 
 
 def outlive_parent() -> None:

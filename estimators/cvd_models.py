@@ -10,6 +10,7 @@ from estimators.errors import UserError
 from estimators.models import BaseModel
 
 _L2_PENALTY = 1e-8  # as in the 2017 starter code
+_SMALLEST_PICTURE = 16
 
 
 class LogisticModel(BaseModel):
@@ -93,7 +94,7 @@ class MoeModel(BaseModel):
         Returns:
           predictions: float32 [B, 1] or [B, K] in (0, 1); regularization_loss: scalar.
         """
-        if num_mixtures < 1 or num_mixtures != int(num_mixtures):
+        if not isinstance(num_mixtures, int) or num_mixtures < 1:
             raise UserError(
                 "A mixture has one expert at least",
                 asked=f"--model_params=num_mixtures={num_mixtures}",
@@ -140,6 +141,19 @@ class ResNetModel(BaseModel):
         Returns:
           predictions: float32 [B, 1] or [B, K] in (0, 1).
         """
+        side = min(model_input.shape.as_list()[1:3])
+        if side < _SMALLEST_PICTURE:
+            raise UserError(
+                f"ResNetModel halves a picture four times, and needs {_SMALLEST_PICTURE} pixels for that",
+                asked=f"--image_size={side}",
+                change=f"--image_size to {_SMALLEST_PICTURE} or more",
+            )
+        if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+            raise UserError(
+                "Dropout is the share of the features that is left out",
+                asked=f"--model_params=dropout={dropout}",
+                change="dropout to a number from 0 on and below 1",
+            )
         layers = tf.compat.v1.layers
 
         def convolved(net: Any, filters: int) -> Any:

@@ -57,12 +57,19 @@ class ExperimentOptions(Options):
         help="what a damaged record or picture does: ends the run, or is left out and counted",
     )
 
-    model: str = option("LogisticModel", group=_MODEL, help="class of the model")
+    model: str = option(
+        "LogisticModel",
+        group=_MODEL,
+        help="class of the model: LogisticModel, MoeModel, CnnModel, ResNetModel, or one of yours, my_models:MyModel",
+    )
     model_params: str | None = option(
         None, group=_MODEL, help="arguments of the model's create_model: key=value,key=value"
     )
     label_loss: str = option(
-        "CrossEntropyLoss", group=_MODEL, help="class of the loss; not for a model that returns a loss of its own"
+        "CrossEntropyLoss",
+        group=_MODEL,
+        help="class of the loss: CrossEntropyLoss, HingeLoss, SoftmaxLoss, or one of yours, my_losses:MyLoss; not for "
+        "a model that returns a loss of its own",
     )
     num_classes: int = option(2, group=_MODEL, at_least=2, help="number of classes; labels are 0 … num_classes - 1")
     regularization_penalty: float = option(

@@ -130,12 +130,21 @@ def _start_evaluator(options: ExperimentOptions) -> ChildProcess:
 def _finish_evaluation(evaluator: ChildProcess, options: ExperimentOptions) -> None:
     code = evaluator.wait() or 0
     if code < 0:
-        how = f"the evaluator's process was ended by {signal.Signals(-code).name}"
-    else:
-        how = f"the evaluator's process ended with exit code {code}" + ("; its error stands above" if code else "")
-    check_last_evaluated(options, how)
+        print(f"{_ended(code)}; another one evaluates what is left", flush=True)
+        again = _start_evaluator(options)
+        try:
+            code = again.wait() or 0
+        finally:
+            again.kill()
+    check_last_evaluated(options, _ended(code))
     check_none_failed(options.train_dir)
     prune(options.train_dir, keep=options.keep_checkpoint_max, keep_unevaluated=True)
+
+
+def _ended(code: int) -> str:
+    if code < 0:
+        return f"the evaluator's process was ended by {signal.Signals(-code).name}"
+    return f"the evaluator's process ended with exit code {code}" + ("; its error stands above" if code else "")
 
 
 def check_last_step_saved(options: ExperimentOptions, max_steps: int) -> None:

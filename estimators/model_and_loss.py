@@ -84,9 +84,21 @@ def check_calls(options: ExperimentOptions, model: Any, label_loss: Any) -> None
     """
     given = options.parsed_model_params()
     standard = {"num_classes": options.num_classes, "is_training": True}
-    _check_call(f"{options.model}.create_model", model.create_model, ("model_input",), standard)
+    if taken := sorted(set(given) & {"model_input", *standard}):
+        raise UserError(
+            f"{taken[0]} is no hyper-parameter: every model is called with it",
+            asked=f"--model_params={options.model_params}",
+            change="--num_classes" if taken[0] == "num_classes" else "another name for the model's own parameter",
+        )
+    named = inspect.signature(model.create_model).parameters
+    _check_call(
+        f"{options.model}.create_model",
+        model.create_model,
+        ("model_input",),
+        {**standard, **{name: value for name, value in given.items() if name in named}},
+    )
     _check_call(f"{options.label_loss}.calculate_loss", label_loss.calculate_loss, ("predictions", "labels"), {})
-    parameters = inspect.signature(model.create_model).parameters.values()
+    parameters = named.values()
     if ":" in options.model and any(one.kind is one.VAR_KEYWORD for one in parameters):
         return
     own = [one.name for one in parameters if one.kind is not one.VAR_KEYWORD]

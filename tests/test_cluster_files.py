@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import yaml
+
+from cvd_cluster.cloud_machines import troubles_of
 
 ROOT = Path(__file__).parents[1]
 CLUSTERS = ROOT / "launch" / "clusters"
@@ -84,40 +87,14 @@ def test_ray_refuses_a_misspelt_key(name, key):
         validate_config({**completed(name), key: 1})
 
 
-def test_google_knows_every_field_of_every_machine():
-    from googleapiclient import discovery_cache
-
-    schemas = json.loads((Path(discovery_cache.__file__).parent / "documents" / "compute.v1.json").read_text())[
-        "schemas"
-    ]
-
-    def check(value: Any, schema: dict[str, Any], path: str) -> None:
-        schema = schemas[schema["$ref"]] if "$ref" in schema else schema
-        kinds: dict[str, Any] = {"object": dict, "array": list, "string": (str, int), "integer": int, "boolean": bool}
-        assert isinstance(value, kinds[schema["type"]]), f"{path} is no {schema['type']}"
-        assert not schema.get("enum") or value in schema["enum"], f"{path}={value}"
-        for key, child in value.items() if isinstance(value, dict) else ():
-            assert key in schema["properties"], f"{path}.{key} is unknown"
-            check(child, schema["properties"][key], f"{path}.{key}")
-        for item in value if isinstance(value, list) else ():
-            check(item, schema["items"], path)
-
-    for type_name, kind in node_types("gcp").items():
-        check(kind["node_config"], {"$ref": "Instance"}, type_name)
-    with pytest.raises(AssertionError, match="machinType is unknown"):
-        check({"machinType": "n1-standard-4"}, {"$ref": "Instance"}, "head")
+def test_its_cloud_knows_every_field_of_every_machine(name):
+    assert troubles_of(completed(name), announce=pytest.fail) == []
 
 
-def test_amazon_knows_every_field_of_every_machine():
-    import botocore.session
-    from botocore.validate import ParamValidator
-
-    request = botocore.session.get_session().get_service_model("ec2").operation_model("RunInstances").input_shape
-    for type_name, kind in node_types("aws").items():
-        report = ParamValidator().validate({**kind["node_config"], "MinCount": 1, "MaxCount": 1}, request)
-        assert not report.has_errors(), f"{type_name}: {report.generate_report()}"
-    report = ParamValidator().validate({"InstanceTyp": "m5.xlarge", "MinCount": 1, "MaxCount": 1}, request)
-    assert report.has_errors()
+@pytest.mark.parametrize("cloud", ["gcp", "aws"])
+def test_nothing_is_found_wrong_with_rays_own_machines(cloud):
+    path = Path(ray.__file__).parent / "autoscaler" / cloud / "defaults.yaml"
+    assert troubles_of(yaml.safe_load(path.read_text()), announce=pytest.fail) == []
 
 
 def test_the_head_takes_no_work(cloud):

@@ -112,7 +112,10 @@ class _Run:
             max_image_pixels=self._options.max_image_pixels,
             on_gpu=plan.gpus > 0,
         )
-        with told_plainly(), predictor_pool(plan, settings, announce=announce) as pool:
+        with (
+            told_plainly(),
+            predictor_pool(plan, settings, announce=announce, under_way=self._progress.tell_under_way) as pool,
+        ):
             # Ray Data is imported, which takes a second, while the predictors load TensorFlow.
             from cvd_cluster.prediction.record_blocks import record_blocks
 

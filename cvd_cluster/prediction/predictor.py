@@ -68,6 +68,7 @@ class Predictor:
         self._settings = settings
         self._model: BatchModel | None = None
         self._loading = threading.Lock()
+        self._under_way, self._counting = 0, threading.Lock()
         # Batches at a time: while Python prepares one, TensorFlow computes another, each operation on one core.
         self._threads = ThreadPoolExecutor(max(2, settings.threads))
 
@@ -93,10 +94,17 @@ class Predictor:
         Raises:
           UserError: see BatchModel.
         """
-        return [
-            to_bytes(self._part(_Piece(block, row), {place.index for place in crashing if place.row == row}))
-            for row in range(block.num_rows)
+        pieces = [_Piece(block, row) for row in range(block.num_rows)]
+        parts = [
+            to_bytes(self._part(piece, {place.index for place in crashing if place.row == row}))
+            for row, piece in enumerate(pieces)
         ]
+        self._count(-sum(map(len, pieces)))
+        return parts
+
+    def under_way(self) -> int:
+        """Records that are predicted in blocks that are not finished. To be called while it predicts."""
+        return self._under_way
 
     def attempt(self, block: pa.Table, row: int, begin: int, end: int) -> None:
         """Predicts some records of a piece, for nothing but to see whether this process lives on.
@@ -146,6 +154,10 @@ class Predictor:
             [one for answer in answers for one in answer.errors],
         )
 
+    def _count(self, records: int) -> None:
+        with self._counting:
+            self._under_way += records
+
     def _answer(self, model: BatchModel, piece: _Piece, indexes: range, crashing: Collection[int]) -> Answers:
         records = [piece.record(index) for index in indexes]
         known = {
@@ -158,6 +170,7 @@ class Predictor:
             answer.errors[place] = known.get(place, answer.errors[place])
             if answer.errors[place]:
                 answer.ids[place] = _id_of(records[place])
+        self._count(len(records))
         return answer
 
 

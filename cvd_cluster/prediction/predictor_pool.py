@@ -8,6 +8,7 @@ would start it anew for ever; and an actor of ours imports no Ray Data.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from estimators.errors import InfrastructureError
 # The blocks that a predictor works on at the same time: while TensorFlow decodes one, Python prepares the other.
 _BLOCKS_IN_FLIGHT = 2
 _SECONDS_OF_SILENCE = 60.0
+_LOOK_SECS = 1.0
 # A process may be killed for many reasons; a block in which one dies a second time is looked into.
 _DEATHS_TOLERATED = 1
 # A dozen pieces in a row may each hold a record that is deadly; each is given to two predictors.
@@ -44,13 +46,22 @@ class _Work:
 
 @contextlib.contextmanager
 def predictor_pool(
-    plan: PoolPlan, settings: PredictorSettings, *, announce: Callable[[str], None]
+    plan: PoolPlan,
+    settings: PredictorSettings,
+    *,
+    announce: Callable[[str], None],
+    under_way: Callable[[int], None],
 ) -> Iterator[PredictorPool]:
-    """Starts the predictors, and ends them at the end; does not wait until they are ready."""
-    actor_class = ray.remote(num_cpus=1, num_gpus=plan.gpus, max_restarts=0, max_concurrency=_BLOCKS_IN_FLIGHT)(
-        Predictor
+    """Starts the predictors, and ends them at the end; does not wait until they are ready. See PredictorPool."""
+    actor_class = ray.remote(
+        num_cpus=1,
+        num_gpus=plan.gpus,
+        max_restarts=0,
+        max_concurrency=_BLOCKS_IN_FLIGHT + 1,  # one tells how far they are
+    )(Predictor)
+    pool = PredictorPool(
+        lambda: actor_class.remote(settings), plan.predictors, settings.batch_size, announce, under_way
     )
-    pool = PredictorPool(lambda: actor_class.remote(settings), plan.predictors, settings.batch_size, announce)
     try:
         yield pool
     finally:
@@ -65,12 +76,19 @@ class PredictorPool:
       predictors: how many there are.
       batch_size: records of a batch.
       announce: takes a line if nothing happens for long, or a predictor dies.
+      under_way: called each second in which no block gets ready, with the records that are predicted in those that are
+        not.
     """
 
     def __init__(
-        self, start: Callable[[], Any], predictors: int, batch_size: int, announce: Callable[[str], None]
+        self,
+        start: Callable[[], Any],
+        predictors: int,
+        batch_size: int,
+        announce: Callable[[str], None],
+        under_way: Callable[[int], None],
     ) -> None:
-        self._start, self._batch_size, self._announce = start, batch_size, announce
+        self._start, self._batch_size, self._announce, self._tell_under_way = start, batch_size, announce, under_way
         # What is under way -> whose it is, and which block; None is loading, which takes a place of each predictor.
         self._working: dict[Any, tuple[Any, _Work | None]] = {}
         self._free: list[Any] = []
@@ -78,6 +96,8 @@ class PredictorPool:
         self._again: list[_Work] = []
         self._suspects: list[_Work] = []
         self._deaths_in_a_row = 0
+        self._asked: dict[Any, Any] = {}  # predictor -> the question how far it is, which it has not answered yet
+        self._counts: dict[Any, int] = {}  # predictor -> its last answer
         for _ in range(predictors):
             self._add_predictor()
 
@@ -121,7 +141,11 @@ class PredictorPool:
 
     def _ready(self, seconds: float) -> Iterator[list[Any]]:
         """What is ready first, if it is so within that time."""
-        ready, _ = ray.wait(list(self._working), num_returns=1, timeout=seconds)
+        until = time.monotonic() + seconds
+        ready, _ = ray.wait(list(self._working), num_returns=1, timeout=min(seconds, _LOOK_SECS))
+        while not ready and time.monotonic() < until:
+            self._tell_under_way(self._count_under_way())
+            ready, _ = ray.wait(list(self._working), num_returns=1, timeout=_LOOK_SECS)
         if not ready and seconds:
             free = ray.available_resources().get("CPU", 0.0)
             self._announce(f"nothing was predicted for {seconds:.0f} seconds; {free:g} of Ray's CPUs are free")
@@ -136,6 +160,20 @@ class PredictorPool:
             if parts is not None:  # None comes from loading
                 self._deaths_in_a_row = 0
                 yield parts
+
+    def _count_under_way(self) -> int:
+        """As the predictors said it a moment ago: one that is still starting must not be waited for."""
+        counted = 0
+        for actor in self._actors:
+            call = self._asked.get(actor)
+            if call is not None and ray.wait([call], timeout=0)[0]:
+                del self._asked[actor]
+                with contextlib.suppress(ray.exceptions.RayError):  # that it died is noticed by what it worked on
+                    self._counts[actor] = int(ray.get(call))
+            if actor not in self._asked:
+                self._asked[actor] = actor.under_way.remote()
+            counted += self._counts.get(actor, 0)
+        return counted
 
     def _died(self, actor: Any, work: _Work | None, error: Exception) -> None:
         if work is not None:
@@ -157,6 +195,8 @@ class PredictorPool:
         self._announce("a predictor's process died; another one takes its place")
         ray.kill(actor)  # it may only be out of reach
         self._actors.remove(actor)
+        self._asked.pop(actor, None)
+        self._counts.pop(actor, None)
         self._free = [one for one in self._free if one is not actor]
         self._add_predictor()
 

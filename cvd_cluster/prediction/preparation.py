@@ -61,9 +61,9 @@ def prepare(options: PredictionOptions, announce: Callable[[str], None], *, piec
     """
     paths = (_FLAG, "output_file", "output_path", "train_dir", "model_dir", "sample_submission")
     require_absolute_paths({name: getattr(options, name) for name in paths})
-    flags = (_FLAG, "train_dir", "model_dir", "sample_submission")
     check_access(
-        read={name: getattr(options, name) for name in flags},
+        read={name: getattr(options, name) for name in ("train_dir", "model_dir")},
+        read_here={name: getattr(options, name) for name in (_FLAG, "sample_submission")},
         folders={"output_path": options.output_path},
         files={"output_file": options.output_file},
     )

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 _SECONDS_BETWEEN_LINES = 1.0
+# Of lines about a piece that takes long.
+_SECONDS_OF_SILENCE = 5.0
 
 
 class Progress:
@@ -62,9 +64,18 @@ class Progress:
         if self._bar is not None:
             if self._bytes:
                 self._bar.total = max(self.done, round(self.done * self._total_bytes / self._bytes))
+            self._bar.n = self.done - count  # it may have shown some of them already
             self._bar.update(count)
         elif is_first or self._clock() - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._tell(self._outlook())
+
+    def tell_under_way(self, count: int) -> None:
+        """Shows `count` more predictions, of pieces that are not finished; where there is no bar, now and then."""
+        if self._bar is not None:
+            self._bar.n = max(self._bar.n, self.done + count)
+            self._bar.refresh()
+        elif self.done + count > max(0, self._shown) and self._clock() - self._last_line >= _SECONDS_OF_SILENCE:
+            self._tell(self._outlook(count), under_way=count)
 
     def finish(self) -> None:
         """Tells of the last photos, if that is not done."""
@@ -74,20 +85,22 @@ class Progress:
             self._bar.total = self.done
             self._bar.refresh()
 
-    def _tell(self, outlook: str = "") -> None:
-        self._last_line, self._shown = self._clock(), self.done
-        self._announce(f"num examples processed: {self.done} elapsed seconds: {self.elapsed:.2f}{outlook}")
+    def _tell(self, outlook: str = "", *, under_way: int = 0) -> None:
+        self._last_line, self._shown = self._clock(), self.done + under_way
+        self._announce(f"num examples processed: {self._shown} elapsed seconds: {self.elapsed:.2f}{outlook}")
 
-    def _outlook(self) -> str:
+    def _outlook(self, under_way: int = 0) -> str:
         """Rate and time left, from what was done since the first predictions came."""
         seconds = self.elapsed - (self.seconds_to_first or 0.0)
-        photos, size = self.done - self._first[0], self._bytes - self._first[1]
-        if seconds <= 0 or photos <= 0:
+        photos, size = self.done - self._first[0] + under_way, self._bytes - self._first[1]
+        if self.done:
+            size += under_way * self._bytes // self.done
+        if self.seconds_to_first is None or seconds <= 0 or photos <= 0:
             return ""
         rate = f", {photos / seconds:,.0f} a second"
         if size <= 0:  # of a packed file it is known at its end
             return rate
-        left = seconds * max(0, self._total_bytes - self._bytes) / size
+        left = seconds * max(0, self._total_bytes - self._first[1] - size) / size
         return f"{rate}, {left:,.0f} seconds left"
 
 

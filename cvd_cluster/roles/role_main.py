@@ -18,6 +18,7 @@ from typing import Any
 
 from cvd_cluster.roles.orders import Orders
 from cvd_cluster.roles.role_assignment import RoleAssignment
+from estimators.child_process import let_parent_trace
 from estimators.errors import HarnessError
 from estimators.generation import check_is_known
 from estimators.tensorflow_compat import quiet_tensorflow
@@ -79,6 +80,7 @@ class PipeReporter:
 def main() -> int:
     """Runs the role; the exit code is 0, or 1 after an error that was sent."""
     orders = Orders()
+    let_parent_trace()  # for its stacks
     faulthandler.enable()  # a crash in TensorFlow's own code tells the log where
     reporter = PipeReporter(int(sys.argv[1]))
     quiet_tensorflow()

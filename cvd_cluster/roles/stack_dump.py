@@ -31,7 +31,9 @@ def dump_stacks(pid: int, log: IO[bytes]) -> str:
         reason = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"]
         hint = ""
         if any("ermission" in line for line in reason):
-            hint = "; it needs the right to trace processes (root, CAP_SYS_PTRACE in a container, or ptrace_scope 0)"
+            hint = (
+                "; it needs the right to trace processes (root, CAP_SYS_PTRACE in a container, or ptrace_scope 0 or 1)"
+            )
         return f"no stacks: py-spy: {reason[0]}{hint}"
     log.write(f"{time.ctime()}: the stacks of process {pid}\n".encode() + done.stdout)
     log.flush()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 
-from cvd_cluster.roles.role_status import RolePhase
+from cvd_cluster.preflight import LookAtNodes
+from cvd_cluster.roles.role_status import RolePhase, RoleStatus
 from cvd_cluster.supervision import restart_policy
 from cvd_cluster.supervision.event_log import EventKind, EventLog
 from cvd_cluster.supervision.generations import Generations
@@ -16,9 +18,13 @@ from cvd_cluster.supervision.snapshot import GroupSnapshot
 from cvd_cluster.supervision.transitions import event_of
 from cvd_cluster.supervision.watch import Watch
 from cvd_cluster.supervision_options import SupervisionOptions
-from estimators.errors import HarnessError
+from cvd_cluster.topology import Task
+from estimators.checkpoints import mark_watched
+from estimators.errors import HarnessError, InfrastructureError
 from estimators.experiment_options import ExperimentOptions
 from estimators.local_training import check_last_evaluated
+
+_MARK_SECS = 5.0
 
 
 class EvaluatorCare:
@@ -32,6 +38,7 @@ class EvaluatorCare:
       options: of the run.
       supervision: its budget.
       events: told of all that is done.
+      look_at_nodes: called before it begins on another node.
     """
 
     def __init__(
@@ -43,11 +50,16 @@ class EvaluatorCare:
         options: ExperimentOptions,
         supervision: SupervisionOptions,
         events: EventLog,
+        *,
+        look_at_nodes: LookAtNodes,
     ) -> None:
         self._group, self._room, self._generations = group, room, generations
         self._watch, self._events = watch, events
         self._options, self._supervision = options, supervision
-        self._begun = False
+        self._look_at_nodes = look_at_nodes
+        self._begun_at = float("inf")
+        self._marked_at = float("-inf")
+        self._waits = False
         self.given_up: HarnessError | None = None
         """Why it is not started any more."""
 
@@ -58,14 +70,15 @@ class EvaluatorCare:
           Whether it begins now.
         """
         training = any(chief.first_step_time is not None for chief in snapshot.of_role("chief"))
-        if not self._begun and (training or training_is_over):
-            self._begun = True
+        if self._begun_at == float("inf") and (training or training_is_over):
+            self._begun_at = snapshot.clock
             self._group.start_evaluator()
             return True
         return False
 
     def look_after(self, snapshot: GroupSnapshot, history: RunHistory, *, training_is_over: bool) -> RunHistory:
         """Starts it again if it must be; the history with that in it."""
+        self._mark_watched(snapshot)
         for task, status in snapshot.statuses.items():
             if task.role != "evaluator" or self.given_up is not None:
                 continue
@@ -74,7 +87,8 @@ class EvaluatorCare:
                 history,
                 status,
                 training_is_over=training_is_over,
-                stalls=self._watch.stalls if self._begun else (),
+                # In the look in which it began nothing was expected of it yet.
+                stalls=self._watch.stalls if snapshot.clock > self._begun_at else (),
                 log_folder=os.path.join(self._options.train_dir, "logs"),
             )
             if decision.hung:
@@ -86,6 +100,8 @@ class EvaluatorCare:
                 cause = str(decision.error.summary) if decision.error else ""
                 self._events.record(event_of(EventKind.EVALUATOR_GIVEN_UP, status, snapshot.time, cause))
             elif decision.action is Action.RESTART:
+                if status.loss is not None and not self._may_begin_anew(task, status, snapshot):
+                    continue
                 self._events.record(event_of(EventKind.PROCESS_RESTARTED, status, snapshot.time, decision.cause))
                 number, plan = self._generations.number, self._generations.plan
                 if status.loss is None:
@@ -96,6 +112,40 @@ class EvaluatorCare:
                 if decision.charged:
                     history = dataclasses.replace(history, evaluator_restarts=history.evaluator_restarts + 1)
         return history
+
+    def _mark_watched(self, snapshot: GroupSnapshot) -> None:
+        """Its checkpoints are kept while it starts, hangs, or takes long for a batch: another one will want them."""
+        there = snapshot.clock >= self._begun_at and self.given_up is None and not self._waits
+        if there and snapshot.of_role("evaluator") and snapshot.clock - self._marked_at >= _MARK_SECS:
+            with contextlib.suppress(OSError):  # a full disk is told by those that train
+                mark_watched(self._options.train_dir)
+            self._marked_at = snapshot.clock
+
+    def _may_begin_anew(self, task: Task, status: RoleStatus, snapshot: GroupSnapshot) -> bool:
+        """Whether there is a node for it, one that was looked at."""
+        if not self._room.has_node(task):
+            if not self._waits:
+                cause = "no node has room for it now; training goes on"
+                self._events.record(event_of(EventKind.WAITING_FOR_NODES, status, snapshot.time, cause))
+            self._waits = True
+            return False
+        self._waits = False
+        try:
+            self._look_at_nodes(self._room.tasks, self._room.placement_group)
+        except InfrastructureError:  # it was lost again, or will answer later
+            return False
+        except HarnessError as error:
+            self.given_up = error
+            self._events.record(event_of(EventKind.EVALUATOR_GIVEN_UP, status, snapshot.time, error.summary))
+            return False
+        return True
+
+    def take_room_of_those_that_trained(self) -> None:
+        """To be called after training: an evaluator whose node is gone has their room then."""
+        stranded = [task for task in self._room.tasks if task.role == "evaluator" and not self._room.has_node(task)]
+        if stranded and self.given_up is None:
+            self._group.end_actors_that_trained()
+            self._room.keep(stranded)
 
     def has_ended(self, snapshot: GroupSnapshot) -> bool:
         """True if it evaluates nothing more, or if there is none."""

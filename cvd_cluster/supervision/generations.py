@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 from cvd_cluster.errors import RoleLostError
+from cvd_cluster.preflight import LookAtNodes
 from cvd_cluster.supervision.event_log import EventKind, EventLog
 from cvd_cluster.supervision.role_group import RoleGroup
 from cvd_cluster.supervision.room import Room
 from cvd_cluster.supervision.snapshot import GroupSnapshot
 from cvd_cluster.supervision_options import SupervisionOptions
-from cvd_cluster.topology import Task
 from estimators.errors import InfrastructureError
 from estimators.experiment_options import ExperimentOptions
 from estimators.generation import begin_generation
+from estimators.torn_checkpoints import set_torn_aside
 from estimators.training_plan import TrainingPlan
 
 
@@ -29,8 +29,9 @@ class Generations:
       plan: what all tasks share.
       supervision: how long nodes are waited for.
       placement_timeout_secs: how long to wait for nodes.
-      look_at_nodes: called with tasks and their placement group when other nodes may have come; see NodeLook.
+      look_at_nodes: called when other nodes may have come.
       events: told of all that is done.
+      announce: takes a line for people.
       look: a look at the roles.
       pause: a moment of waiting, and a look at the roles after it.
     """
@@ -44,8 +45,9 @@ class Generations:
         supervision: SupervisionOptions,
         *,
         placement_timeout_secs: float,
-        look_at_nodes: Callable[[Sequence[Task], Any], object],
+        look_at_nodes: LookAtNodes,
         events: EventLog,
+        announce: Callable[[str], None],
         look: Callable[[], GroupSnapshot],
         pause: Callable[[], GroupSnapshot],
     ) -> None:
@@ -54,13 +56,15 @@ class Generations:
         self._min_workers = supervision.min_workers or room.num_workers
         self._placement_timeout_secs, self._events = placement_timeout_secs, events
         self._look, self._pause, self._look_at_nodes = look, pause, look_at_nodes
+        self._announce = announce
+        self._moved = False
 
     @property
     def number(self) -> int:
         """Of the present generation."""
         return self._events.generation
 
-    def begin(self, cause: str = "", *, moved: bool = False) -> None:
+    def begin(self, cause: str = "") -> None:
         """Starts all processes that train.
 
         Raises:
@@ -68,6 +72,7 @@ class Generations:
         """
         self._events.generation = begin_generation(self._options.train_dir)
         self._events.of_run(EventKind.GENERATION_STARTED, cause)
+        moved, self._moved = self._moved, False
         self._group.begin_generation(
             self.number, self._room.tasks, self.plan, self._room.placement_group, moved=moved, pause=self._pause
         )
@@ -85,18 +90,22 @@ class Generations:
         self._events.of_run(EventKind.GENERATION_ENDED, cause)
         self._group.end_processes()
         self._look()  # so that their end is told
-        moved = self._find_room()
+        self._moved |= self._find_room()
         # Others may be lost while room is looked for.
         while (gone_at := self._last_is_gone_at()) and self._pause().clock < gone_at:
             pass
         self._check_nodes()
-        self.begin(cause, moved=moved)
+        # A machine that lost its power may have lost the end of what it wrote last.
+        set_torn_aside(self._options.train_dir, announce=self._announce)
+        self.begin(cause)
 
     def _check_nodes(self) -> None:
         try:
-            self._look_at_nodes(self._room.tasks, self._room.placement_group)
+            self._look_at_nodes(self._room.tasks, self._room.placement_group, self._pause)
         except InfrastructureError as error:  # it was lost again meanwhile, say
             raise RoleLostError(error.summary, asked=error.asked, found=error.found, change=error.change) from error
+        if not self._room.is_whole():
+            raise RoleLostError("Another node was lost before the next generation began")
 
     def _last_is_gone_at(self) -> float:
         return max((loss.gone_at for loss in self._group.losses()), default=0.0)

@@ -68,7 +68,8 @@ class RoleGroup:
           RoleLostError: a role does not start.
         """
         for task in list(self._handles):
-            if moved or task not in tasks or self._handles[task].is_lost:
+            lost = self._handles[task].is_lost and task.role != "evaluator"  # which begins again when it has a node
+            if moved or task not in tasks or lost:
                 self._handles.pop(task).kill()
         new = [task for task in tasks if task not in self._handles]
         for bundle, task in enumerate(tasks):
@@ -153,6 +154,12 @@ class RoleGroup:
                 ray.get(call, timeout=0)
             except ray.exceptions.RayError:
                 self._handles[task].lose("it did not end its process")
+
+    def end_actors_that_trained(self) -> None:
+        """So that others can have their room; what they said last stays."""
+        for task, handle in self._living():
+            if task.role != "evaluator":
+                handle.kill()
 
     def end(self, task: Task) -> None:
         """Ends the process of one role, and starts no other."""

@@ -33,7 +33,7 @@ class Room:
     def __init__(self, placement_group: Any, tasks: Sequence[Task]) -> None:
         self.placement_group, self.tasks = placement_group, tuple(tasks)
         self._own: Any = None
-        self._served_at = time.monotonic()
+        self._unserved_since: float | None = None
 
     @property
     def num_workers(self) -> int:
@@ -45,11 +45,22 @@ class Room:
         return self.tasks.index(task)
 
     def is_whole(self) -> bool:
-        """True if every bundle is on a node that is there, and Ray can say so."""
+        """True if all that train have a bundle on a node that is there, and Ray can say so.
+
+        Of a run, that is: nobody waits for an evaluator. Where there are evaluators alone, they have to have one.
+        """
+        return self._have_nodes([task for task in self.tasks if task.role != "evaluator"] or self.tasks)
+
+    def has_node(self, task: Task) -> bool:
+        """True if its bundle is on a node that is there, and Ray can say so."""
+        return self._have_nodes([task])
+
+    def _have_nodes(self, tasks: Sequence[Task]) -> bool:
         if not control_service_answers():
             return False
-        table = placement_group_table(self.placement_group)
-        return table["state"] == "CREATED" and set(table["bundles_to_node_id"].values()) <= reachable_nodes()
+        homes = placement_group_table(self.placement_group)["bundles_to_node_id"]
+        # Of a bundle that Ray has yet to place it is empty.
+        return {homes[self.bundle_of(task)] for task in tasks} <= reachable_nodes()
 
     def check_served(self) -> None:
         """To be called every second or so.
@@ -57,17 +68,19 @@ class Room:
         Raises:
           InfrastructureError: what hands bundles out, Ray's control service, is gone, and does not come back.
         """
-        now = time.monotonic()
         if control_service_answers():
-            self._served_at = now
-        elif now - self._served_at > _UNSERVED_SECS:
+            self._unserved_since = None
+            return
+        now = time.monotonic()
+        self._unserved_since = now if self._unserved_since is None else self._unserved_since
+        if now - self._unserved_since > _UNSERVED_SECS:
             raise InfrastructureError(
                 "Ray is gone, so the run ends here",
                 asked="a control service (GCS) of Ray, without which nothing can be started again",
                 found=f"nothing to connect to for {_UNSERVED_SECS:g} s; it was killed (by the kernel if memory ran "
                 "out), or its node is gone",
-                change="bring the cluster back if it was not this command's own; the same command without "
-                "--start_new_model continues",
+                change="bring the cluster back if it was not this command's own; the same command then goes on (if it "
+                "trains: without --start_new_model)",
             )
 
     def wait_until_whole(self, seconds: float, *, pause: Callable[[], object]) -> bool:
@@ -110,6 +123,12 @@ class Room:
             change="--placement_timeout_secs to wait longer for another node, or --min_workers; the same command "
             "without --start_new_model continues",
         )
+
+    def keep(self, tasks: Sequence[Task]) -> None:
+        """Asks for room for these alone; all actors in the old bundles end."""
+        self.release()
+        self.tasks = tuple(tasks)
+        self._own = self.placement_group = placement_group(bundles_for(self.tasks), strategy="PACK")
 
     def release(self) -> None:
         """Gives all bundles back; where nobody takes them they go with this process's connection."""

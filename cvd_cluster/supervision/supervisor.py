@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 from cvd_cluster.errors import RoleLostError
+from cvd_cluster.preflight import LookAtNodes
 from cvd_cluster.roles.role_status import RolePhase
 from cvd_cluster.supervision import restart_policy, verdict
 from cvd_cluster.supervision.evaluator_care import EvaluatorCare
@@ -21,7 +21,6 @@ from cvd_cluster.supervision.snapshot import GroupSnapshot
 from cvd_cluster.supervision.transitions import event_of
 from cvd_cluster.supervision.watch import Watch
 from cvd_cluster.supervision_options import SupervisionOptions
-from cvd_cluster.topology import Task
 from estimators.checkpoints import Checkpoint, latest_checkpoint
 from estimators.experiment_options import ExperimentOptions
 from estimators.local_training import check_last_step_saved, newest_checkpoint
@@ -47,7 +46,7 @@ class Supervisor:
       plan: what all tasks share.
       supervision: budgets and timeouts.
       placement_timeout_secs: how long nodes are waited for when one is lost.
-      look_at_nodes: called with tasks and their placement group when other nodes may have come; see NodeLook.
+      look_at_nodes: called when other nodes may have come.
       started: seconds since the epoch, when the command began.
       signals: whether somebody asked for the end.
       announce: called with each line for people: the chief's as they are, the others' with the role's name.
@@ -64,7 +63,7 @@ class Supervisor:
         supervision: SupervisionOptions,
         *,
         placement_timeout_secs: float = 0,
-        look_at_nodes: Callable[[Sequence[Task], Any], object],
+        look_at_nodes: LookAtNodes,
         started: float,
         signals: StopSignals,
         announce: Callable[[str], None] = print,
@@ -86,12 +85,16 @@ class Supervisor:
             placement_timeout_secs=placement_timeout_secs,
             look_at_nodes=look_at_nodes,
             events=self._events,
+            announce=announce,
             look=self._look,
             pause=self._pause,
         )
         self._watch = Watch(group, self._events, announce, supervision.hang_timeout_secs)
-        self._evaluator = EvaluatorCare(group, room, self._generations, self._watch, options, supervision, self._events)
+        self._evaluator = EvaluatorCare(
+            group, room, self._generations, self._watch, options, supervision, self._events, look_at_nodes=look_at_nodes
+        )
         self._history = RunHistory()
+        self._trained = False
         self._trouble_since: float | None = None
         self._disturbed_at = float("-inf")
 
@@ -122,6 +125,7 @@ class Supervisor:
         )
         self._watch.tell_steps(snapshot, started=self._started)
         check_last_step_saved(self._options, max_steps)
+        self._evaluator.take_room_of_those_that_trained()
         patience = self._supervision.final_evaluation_timeout_secs
         snapshot = self._until(lambda snapshot: self._evaluator.has_ended(snapshot) or self._clock() - begun > patience)
         self._evaluator.check_ended_well(snapshot)
@@ -143,7 +147,7 @@ class Supervisor:
         """
         self._room.check_served()
         snapshot = self._watch.look()
-        over = verdict.training_is_over(snapshot)
+        over = self._trained = self._trained or verdict.training_is_over(snapshot)
         if self._evaluator.begin_when_due(snapshot, training_is_over=over):
             for evaluator in snapshot.of_role("evaluator"):
                 self._watch.progress.begin_clock(evaluator.name, snapshot.clock)
@@ -225,7 +229,7 @@ class Supervisor:
         """
         self._events.of_run(EventKind.STOP_REQUESTED, self._signals.received or "")
         # A train_dir that is gone or another run's takes no checkpoint.
-        if not verdict.training_is_over(snapshot) and not was_lost(self._options.train_dir):
+        if not self._trained and not was_lost(self._options.train_dir):
             before = latest_checkpoint(self._options.train_dir)
             self._group.request_stop()
             deadline = self._clock() + _SAVING_SECS

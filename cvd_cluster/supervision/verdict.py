@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Sequence
 
@@ -13,6 +14,9 @@ from estimators.generation import FencedError
 
 # How long after the first sign of trouble its cause may still be on its way: a peer's error can arrive before it.
 ECHO_SECS = 3.0
+_GRAPH_ERROR = "Graph execution error:"
+_PYTHON_ERROR = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt): ")
+_NO_REASON = re.compile(r"$|=+$|\d+ root error\(s\) found|[A-Z_]+: From /job:")
 
 
 def training_is_over(snapshot: GroupSnapshot) -> bool:
@@ -82,7 +86,7 @@ def how_it_ended(status: RoleStatus) -> str:
         announced = "; Ray had announced that" if status.loss.preempted else ""
         return f"its actor on Ray is gone{announced}: {status.loss.cause}"
     if status.failure is not None:
-        return f"its process {status.pid} ended with {status.failure.kind}: {first_line(status.failure.message)}"
+        return f"its process {status.pid} ended with {status.failure.kind}: {_telling_line(status.failure.message)}"
     if code is None or code == 0:
         return f"its process {status.pid} ended"
     if code < 0:
@@ -93,6 +97,17 @@ def how_it_ended(status: RoleStatus) -> str:
         hint = "; the kernel does that when memory runs out" if -code == signal.SIGKILL else ""
         return f"its process {status.pid} was ended by {name}{hint}"
     return f"its process {status.pid} ended with exit code {code} without an error"
+
+
+def _telling_line(message: str) -> str:
+    """The line of an error that says what happened. TensorFlow begins with where in the graph, in many lines."""
+    lines = [line.strip() for line in message.strip().splitlines()]
+    if lines[:1] != [_GRAPH_ERROR]:
+        return first_line(message)
+    of_python = [line for line in lines if _PYTHON_ERROR.match(line)]  # raised in a tf.py_function
+    nodes = [number for number, line in enumerate(lines) if line.startswith("Node: ")]
+    after = [line for line in lines[nodes[-1] + 1 if nodes else 1 :] if not _NO_REASON.match(line)]
+    return first_line([*of_python, *after, _GRAPH_ERROR][0])
 
 
 def first_line(text: str) -> str:

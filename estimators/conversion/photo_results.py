@@ -80,7 +80,8 @@ def _check_rejections(rejections: Sequence[Rejection], pictures: int, options: P
             "Too many pictures do not decode",
             asked=f"--max_rejected={options.max_rejected:g}, which is {allowed} of {pictures}",
             found=f"{len(rejections)} that do not: {_shown(rejections)}",
-            change="mend or remove them, or raise --max_rejected to leave them out",
+            change="mend or remove them; or leave them out with a larger --max_rejected, which lists all in "
+            f"{REJECTED}",
         )
 
 

@@ -12,7 +12,9 @@ import uuid
 from collections.abc import Iterator, Mapping
 
 from estimators.errors import InfrastructureError, UserError
+from estimators.storage.arrow_files import ArrowFiles
 from estimators.storage.bucket_client import bounded, client, is_anonymous, os_errors, split
+from estimators.storage.name_patterns import WILDCARD
 
 _LOOK_SECS = 15.0
 
@@ -20,6 +22,7 @@ _LOOK_SECS = 15.0
 def check_access(
     *,
     read: Mapping[str, str | None] | None = None,
+    read_here: Mapping[str, str | None] | None = None,
     folders: Mapping[str, str | None] | None = None,
     files: Mapping[str, str | None] | None = None,
 ) -> None:
@@ -29,18 +32,20 @@ def check_access(
 
     Args:
       read: flag -> path or pattern, None for one that was not given.
+      read_here: the same, of what TensorFlow reads nothing of: it may have any scheme that Arrow knows.
       folders: flag -> folder that will be written in.
       files: flag -> file that will be written.
 
     Raises:
-      UserError: the path is none, its bucket does not exist, or Google refuses.
-      InfrastructureError: Google cannot be reached.
+      UserError: the path is none, its bucket does not exist, or the store refuses.
+      InfrastructureError: the store cannot be reached.
     """
-    for flag, path in (read or {}).items():
-        for part in filter(None, (piece.strip() for piece in (path or "").split(","))):
-            if "://" in part:
-                with _told(flag, part, "read"):
-                    _look(part)
+    for flag, part in [*_remote_parts(read or {}), *_remote_parts(read_here or {})]:
+        with _told(flag, part, "read", others=flag in (read_here or {})):
+            if flag in (read_here or {}) and not part.startswith("gs://"):
+                _look_elsewhere(part)
+            else:
+                _look(part)
     written = [(flag, path, path) for flag, path in (folders or {}).items()]
     written += [(flag, path, path and path.rpartition("/")[0]) for flag, path in (files or {}).items()]
     for flag, path, folder in written:
@@ -51,11 +56,29 @@ def check_access(
                 _try_to_write(folder)
 
 
+def _remote_parts(patterns: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
+    for flag, pattern in patterns.items():
+        for part in filter(None, (piece.strip() for piece in (pattern or "").split(","))):
+            if "://" in part:
+                yield flag, part
+
+
+def _folder_of(path: str) -> str:
+    wildcard = WILDCARD.search(path)
+    return path[: wildcard.start() if wildcard else len(path)].rpartition("/")[0]
+
+
 def _look(path: str) -> None:
     bucket, name = split(path)
     with os_errors(path):
-        folder = name[: min((at for at in map(name.find, "*?[") if at >= 0), default=len(name))].rpartition("/")[0]
-        list(client().list_blobs(bucket, prefix=folder, max_results=1, **bounded(_LOOK_SECS)))
+        list(client().list_blobs(bucket, prefix=_folder_of(name), max_results=1, **bounded(_LOOK_SECS)))
+
+
+def _look_elsewhere(path: str) -> None:
+    files, root = ArrowFiles(), "/".join(path.split("/")[:3])
+    # Arrow bounds its own tries, to some seconds.
+    if not files.is_dir(_folder_of(path)) and not files.exists(root):
+        raise FileNotFoundError(errno.ENOENT, "no such bucket", path)
 
 
 def _try_to_write(path: str) -> None:
@@ -68,37 +91,47 @@ def _try_to_write(path: str) -> None:
 
 
 @contextlib.contextmanager
-def _told(flag: str, path: str, how: str) -> Iterator[None]:
+def _told(flag: str, path: str, how: str, *, others: bool = False) -> Iterator[None]:
+    """`others`: whether other stores than Google's would do."""
+    scheme, bucket = path.split("://")[0], path.split("/")[2]
+    asked = f"--{flag}={path}"
     try:
         yield
     except FileNotFoundError:
+        make = f", or make it: gcloud storage buckets create gs://{bucket}" if scheme == "gs" else ""
         raise UserError(
             f"The bucket of --{flag} does not exist",
-            asked=f"--{flag}={path}",
-            found=f"no bucket {path.split('/')[2]}",
-            change=f"--{flag}, or make it: gcloud storage buckets create gs://{path.split('/')[2]}",
+            asked=asked,
+            found=f"no bucket {bucket}",
+            change=f"--{flag}{make}",
         ) from None
     except PermissionError as error:
-        role = "Storage Object User" if how == "written" else "Storage Object Viewer"
         raise UserError(
             f"--{flag} cannot be {how}",
-            asked=f"--{flag}={path}",
+            asked=asked,
             found=error.strerror or str(error),
-            change="gcloud auth application-default login, or GOOGLE_APPLICATION_CREDENTIALS to a key file"
-            if is_anonymous()
-            else f"--{flag}, or have its owner give these credentials the role {role} on the bucket",
+            change=_rights(flag, how)
+            if scheme == "gs"
+            else f"--{flag}, or the credentials for {scheme}:// on this machine",
         ) from None
     except OSError as error:
         if error.errno == errno.EPROTONOSUPPORT:
             raise UserError(
                 f"--{flag} cannot be reached",
-                asked=f"--{flag}={path}",
+                asked=asked,
                 found=error.strerror or str(error),
-                change=f"--{flag} to a local path or to gs://bucket/…",
+                change=f"--{flag} to a local path or to gs://bucket/…" + (", s3://bucket/…" if others else ""),
             ) from None
         raise InfrastructureError(
             f"--{flag} cannot be reached",
-            asked=f"--{flag}={path}",
-            found=f"{error.strerror or error}, tried for {_LOOK_SECS:g} s",
+            asked=asked,
+            found=f"{error.strerror or error}" + (f", tried for {_LOOK_SECS:g} s" if scheme == "gs" else ""),
             change="look at the network of this machine; then the same command again",
         ) from error
+
+
+def _rights(flag: str, how: str) -> str:
+    if is_anonymous():
+        return "gcloud auth application-default login, or GOOGLE_APPLICATION_CREDENTIALS to a key file"
+    role = "Storage Object User" if how == "written" else "Storage Object Viewer"
+    return f"--{flag}, or have its owner give these credentials the role {role} on the bucket"

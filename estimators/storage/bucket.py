@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fnmatch
 import io
 import os
 import re
@@ -19,9 +18,9 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from estimators.storage.bucket_client import bounded, client, os_errors, split
+from estimators.storage.name_patterns import WILDCARD, matches
 from estimators.storage.object_bytes import ObjectBytes
 
-_WILDCARD = re.compile(r"[*?\[]")
 _IN_MEMORY = 8 << 20  # what is written is kept there until it is sent; more than that in a temporary file
 _READ_AHEAD = 1 << 20
 _MOST_TRIES = 50
@@ -58,7 +57,7 @@ class BucketFiles:
 
     def glob(self, pattern: str) -> list[str]:
         """See files.py. As on a local disk, `*` matches no slash, and no name with a dot at its beginning."""
-        wildcard = _WILDCARD.search(pattern)
+        wildcard = WILDCARD.search(pattern)
         if wildcard is None:
             return [pattern] if _found(pattern) else []
         folder, _, rest = pattern[: wildcard.start()].rpartition("/")
@@ -66,7 +65,7 @@ class BucketFiles:
         with os_errors(pattern):
             listed, begin = _below(folder, **({} if len(parts) > 1 else {"delimiter": "/"}))
             names = [blob.name[begin:] for blob in listed]
-        return [f"{folder}/{name}" for name in names if _matches(name.split("/"), parts)]
+        return [f"{folder}/{name}" for name in names if matches(name.split("/"), parts)]
 
     def exists(self, path: str) -> bool:
         """See files.py."""
@@ -217,10 +216,3 @@ class BucketFiles:
                 now = self._whole(path)
                 return now[1] if now is not None and now[0] == content else None
             return str(blob.generation)
-
-
-def _matches(names: list[str], parts: list[str]) -> bool:
-    return len(names) == len(parts) and all(
-        name and fnmatch.fnmatchcase(name, part) and (part.startswith(".") or not name.startswith("."))
-        for name, part in zip(names, parts, strict=True)
-    )

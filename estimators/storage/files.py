@@ -12,10 +12,11 @@ import os
 from collections.abc import Iterator
 from typing import IO
 
+from estimators.storage.arrow_files import ArrowFiles
 from estimators.storage.bucket import BucketFiles
 from estimators.storage.local_files import LocalFiles
 
-_LOCAL, _BUCKETS = LocalFiles(), BucketFiles()
+_LOCAL, _BUCKETS, _OTHERS = LocalFiles(), BucketFiles(), ArrowFiles()
 
 
 def is_remote(path: str) -> bool:
@@ -27,27 +28,31 @@ def _of(path: str) -> LocalFiles | BucketFiles:
     return _BUCKETS if is_remote(path) else _LOCAL
 
 
+def _reader_of(path: str) -> LocalFiles | BucketFiles | ArrowFiles:
+    return _OTHERS if is_remote(path) and not path.startswith("gs://") else _of(path)
+
+
 def glob(pattern: str) -> list[str]:
     """The files (not folders) that match `pattern`, sorted. Commas separate several patterns."""
     found: set[str] = set()
     for part in filter(None, (piece.strip() for piece in pattern.split(","))):
-        found.update(_of(part).glob(part))
+        found.update(_reader_of(part).glob(part))
     return sorted(found)
 
 
 def exists(path: str) -> bool:
     """True if `path` is a file or a folder."""
-    return _of(path).exists(path)
+    return _reader_of(path).exists(path)
 
 
 def is_dir(path: str) -> bool:
     """True if `path` is a folder; in a bucket that is where something lies below."""
-    return _of(path).is_dir(path)
+    return _reader_of(path).is_dir(path)
 
 
 def list_dir(path: str) -> list[str]:
     """The names in folder `path`, sorted, without slashes; [] if there is no such folder."""
-    return sorted(_of(path).names_in(path))
+    return sorted(_reader_of(path).names_in(path))
 
 
 def names_below(folder: str) -> list[str]:
@@ -60,12 +65,12 @@ def names_below(folder: str) -> list[str]:
 
 def size(path: str) -> int:
     """Bytes in the file `path`."""
-    return _of(path).size(path)
+    return _reader_of(path).size(path)
 
 
 def modified_ns(path: str) -> int:
     """When the file `path` was written last, in nanoseconds of its file system's clock."""
-    return _of(path).modified_ns(path)
+    return _reader_of(path).modified_ns(path)
 
 
 def identity(path: str) -> str:
@@ -73,17 +78,17 @@ def identity(path: str) -> str:
 
     On a local disk that is also after it was renamed; nobody can set the time of the last change of its inode.
     """
-    return _of(path).identity(path)
+    return _reader_of(path).identity(path)
 
 
 def open_binary(path: str) -> IO[bytes]:
     """Opens `path` for reading bytes; the result can `read`, `seek` and `tell`."""
-    return _of(path).open_binary(path)
+    return _reader_of(path).open_binary(path)
 
 
 def read_text(path: str) -> str:
     """The UTF-8 text in the file `path`, of one moment also where others replace it."""
-    return _of(path).read_bytes(path).decode("utf-8")
+    return _reader_of(path).read_bytes(path).decode("utf-8")
 
 
 def make_dirs(path: str) -> None:

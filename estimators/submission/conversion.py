@@ -36,7 +36,7 @@ def convert(options: ConversionOptions, *, announce: Callable[[str], None] = pri
         older CSV is as it was.
     """
     check_access(
-        read={_INPUT: options.json_prediction_files_pattern, "sample_submission": options.sample_submission},
+        read_here={_INPUT: options.json_prediction_files_pattern, "sample_submission": options.sample_submission},
         files={_OUTPUT: options.csv_output_file},
     )
     if options.sample_submission:

@@ -97,3 +97,37 @@ def test_two_workers_and_an_evaluator_share_a_train_dir_in_a_bucket(emulator: Em
     assert told.count("first_step") == 2 and told[-1] == "run_ended"
     # The log of each role lies there too.
     assert {"chief-0.log", "worker-0.log", "evaluator-0.log"} <= set(storage.list_dir(f"{run}/logs"))
+
+
+@pytest.mark.slow
+def test_from_photos_to_the_csv_nothing_lies_on_a_disk_of_ones_own(
+    emulator: Emulator, bucket: str, tmp_path: Path
+) -> None:
+    def command(module: str, *flags: str) -> str:
+        done = run_command(module, *flags, env=emulator.environment, timeout=400)
+        assert done.code == 0, done.output
+        assert done.left_behind() == []
+        return done.output
+
+    command(
+        "launch.prepare_data", "--synthetic=60", f"--output={bucket}/data", "--test_fraction=0.2",
+        "--validation_fraction=0.2", "--num_shards=3",
+    )  # fmt: skip
+    told = command("launch.prepare_data", f"--check={bucket}/data")
+    assert "60" in told, told
+    command(
+        "launch.train", "--strategy=parameter_server", "--num_workers=2", "--num_parameter_servers=1",
+        f"--train_data_pattern={bucket}/data/train/*", f"--eval_data_pattern={bucket}/data/validation/*",
+        f"--train_dir={bucket}/run", "--model=LogisticModel", "--image_size=8", "--batch_size=4", "--max_steps=12",
+    )  # fmt: skip
+    rows = [json.loads(line) for line in storage.read_text(f"{bucket}/run/eval/metrics.jsonl").splitlines()]
+    assert 12 <= rows[-1]["global_step"] <= 13
+    predict = (f"--train_dir={bucket}/run", f"--input_data_pattern={bucket}/data/test/*")
+    command("launch.inference", *predict, f"--output_path={bucket}/results")
+    command("launch.inference", *predict, f"--output_file={bucket}/direct.csv")
+    command(
+        "launch.convert_prediction_from_json_to_csv", f"--csv_output_file={bucket}/converted.csv",
+        f"--json_prediction_files_pattern={bucket}/results/prediction.results-*",
+    )  # fmt: skip
+    assert storage.read_text(f"{bucket}/converted.csv") == storage.read_text(f"{bucket}/direct.csv")
+    assert len(storage.read_text(f"{bucket}/direct.csv").splitlines()) == 13

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import IO, Any
 
+from cvd_cluster.preflight import NodeReport
 from cvd_cluster.roles.role_status import ActorLoss, RoleFailure, RolePhase, RoleStatus
 from cvd_cluster.supervision.snapshot import GroupSnapshot
 from cvd_cluster.topology import Task
@@ -78,6 +79,8 @@ class FakeGroup:
         self.done: list[str] = []
         self.tasks, self.placement_group, self.whole = tuple(tasks), object(), True
         self.served = True
+        self.homeless: set[Task] = set()
+        """Those whose bundle has no node."""
         self.bad_nodes: list[HarnessError] = []
         """What is found at the next looks at the nodes."""
         self._pid = 4711
@@ -124,7 +127,7 @@ class FakeGroup:
         self.begun.append(self.time)
         if number > 1:
             for task in tasks:
-                if task.role != "evaluator" or self._statuses[task].loss:
+                if task.role != "evaluator" or moved:
                     self._renew(task)
         until = self.time + self.start_secs
         while self.time < until:
@@ -145,11 +148,14 @@ class FakeGroup:
         self.done.append(f"stacks{whose}")
         return dict.fromkeys(tasks, "its stacks are in x.log")
 
-    def look_at_nodes(self, tasks: Sequence[Task], placement_group: object) -> None:
+    def look_at_nodes(
+        self, tasks: Sequence[Task], placement_group: object, pause: Callable[[], object] = lambda: None, /
+    ) -> dict[Task, NodeReport]:
         assert tuple(tasks) == self.tasks and placement_group is self.placement_group
         if self.bad_nodes:
             self.done.append("bad node")
             raise self.bad_nodes.pop()
+        return {}
 
     def losses(self) -> list[ActorLoss]:
         return [one.loss for one in self._statuses.values() if one.loss is not None]
@@ -180,6 +186,22 @@ class FakeGroup:
     def is_whole(self) -> bool:
         return self.whole
 
+    def has_node(self, task: Task) -> bool:
+        return task not in self.homeless
+
+    def keep(self, tasks: Sequence[Task]) -> None:
+        assert set(tasks) <= set(self.tasks) and self.done[-1] == "end actors"
+        self.done.append(f"keep {', '.join(task.name for task in tasks)}")
+        self.tasks = tuple(tasks)
+        self.homeless.clear()
+
+    def end_actors_that_trained(self) -> None:
+        self.done.append("end actors")
+        for task, old in self._statuses.items():
+            if task.role != "evaluator":
+                loss = ActorLoss("ended", False, gone_at=0.0)
+                self._statuses[task] = dataclasses.replace(old, phase=RolePhase.LOST, exit_code=None, loss=loss)
+
     def wait_until_whole(self, seconds: float, *, pause: Callable[[], None]) -> bool:
         pause()
         return self.whole
@@ -192,6 +214,7 @@ class FakeGroup:
         self.tasks = tuple(task for task in self.tasks if task.worker_index < last or not task.trains)
         self._statuses = {task: self._statuses[task] for task in self.tasks}
         self.done.append("shrunk")
+        self.whole = True
 
     def start_evaluator(self) -> None:
         self.evaluator_starts += 1

@@ -14,6 +14,7 @@ from estimators.errors import UserError
 
 _ROOT = Path(__file__).parents[2]
 _GCP = _ROOT / "cluster.yaml"
+_AWS = _ROOT / "launch" / "clusters" / "aws.yaml"
 _ON_PREM = _ROOT / "launch" / "clusters" / "on_prem.yaml"
 
 
@@ -48,6 +49,10 @@ def written(tmp_path: Path, source: Path, change: Any = lambda config: None) -> 
     return str(path)
 
 
+def of_cpu(config: Any) -> Any:
+    return config["available_node_types"]["cpu"]["node_config"]
+
+
 def on_prem(tmp_path: Path, *addresses: str) -> str:
     provider = {"type": "local", "head_ip": addresses[0], "worker_ips": list(addresses[1:])}
     return written(tmp_path, _ON_PREM, lambda config: config.update(provider=provider))
@@ -60,7 +65,7 @@ def refused(path: str) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("source", [_GCP, _ROOT / "launch" / "clusters" / "aws.yaml"])
+@pytest.mark.parametrize("source", [_GCP, _AWS])
 def test_a_file_that_is_filled_in_is_read_without_a_word(
     tmp_path: Path, source: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,10 +104,36 @@ def test_a_value_of_the_wrong_kind_is_named_with_its_place(tmp_path: Path) -> No
         (lambda config: config.pop("provider"), "provider"),
         (lambda config: config["provider"].update(project_id=None), "provider.project_id is not set"),
         (lambda config: config["file_mounts"].update({"~/x": "no_such_folder"}), "no_such_folder"),
+        (lambda config: config["provider"].update(availability_zon="x"), "is availability_zone meant?"),
+        (lambda config: of_cpu(config).update(machinTyp="n1"), "available_node_types.cpu.node_config.machinTyp is unk"),
+        (lambda config: of_cpu(config)["disks"][0].update(boot="yes"), "cpu.node_config.disks.boot is no boolean"),
+        (lambda config: of_cpu(config)["disks"][0].update(mode="READ"), "disks.mode: READ is none of READ_ONLY"),
     ],
 )
 def test_what_ray_or_the_cloud_would_refuse_later_is_told_now(tmp_path: Path, change: Any, said: str) -> None:
     assert said in refused(written(tmp_path, _GCP, change))
+
+
+def test_what_amazon_does_not_know_is_told(tmp_path: Path) -> None:
+    said = refused(written(tmp_path, _AWS, lambda config: of_cpu(config).update(InstanceTyp="m5.xlarge")))
+    assert "available_node_types.cpu.node_config: Unknown parameter in input" in said and "InstanceTyp" in said
+
+    def allow(config: Any) -> None:
+        of_cpu(config).update(SubnetIds=["subnet-1"])
+        config["provider"].update(use_external_head_ip=True)
+
+    allowed = written(tmp_path, _AWS, allow)
+    read_cluster_file(allowed, announce=pytest.fail)
+
+
+def test_where_nothing_describes_the_clouds_it_is_said_that_their_machines_are_not_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    said: list[str] = []
+    path = written(tmp_path, _GCP, lambda config: of_cpu(config).update(machinTyp="n1"))
+    read_cluster_file(path, announce=said.append)
+    assert len(said) == 1 and "node_config is not checked" in said[0] and "[gcp]" in said[0]
 
 
 def test_the_addresses_of_the_example_are_not_tried(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import pytest
+import requests
 
 from cvd_cluster import job_submission
 from cvd_cluster.job_options import AttachOptions, SubmitOptions
@@ -56,7 +57,7 @@ def test_what_computes_in_the_command_itself_does_not_run_on_the_head(client, co
 
 
 def test_a_person_is_told_how_to_attach_and_how_to_stop(client, capsys):
-    job_submission.submit("train", ["--x=1"], options())
+    job_submission.submit("train", ["--x=1"], options(job=JOB))
     out, err = capsys.readouterr()
     assert out == "step 1\n"  # the log alone, so that it can be piped
     assert f"launch.submit attach --address={ADDRESS} --job={JOB}" in err
@@ -75,7 +76,7 @@ def test_ctrl_c_lets_go_of_the_job_and_says_so(client, capsys, monkeypatch):
 
     monkeypatch.setattr(job_submission, "follow_job", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        job_submission.submit("train", ["--x=1"], options())
+        job_submission.submit("train", ["--x=1"], options(job=JOB))
     assert f"let go of job {JOB}, which goes on" in capsys.readouterr().err
 
 
@@ -112,6 +113,36 @@ def test_a_cluster_that_is_still_starting_is_waited_for(client, capsys, monkeypa
     monkeypatch.setattr(client, "submit_job", start_slowly)
     assert job_submission.submit("train", ["--x=1"], options()) == 0
     assert capsys.readouterr().err.count("still starting") == 1
+
+
+def test_a_job_whose_answer_is_lost_is_submitted_once(client, capsys, monkeypatch):
+    monkeypatch.setattr(job_submission, "_RETRY_SECONDS", 0)
+    taken: list[str] = []
+    submit_job = client.submit_job
+
+    def take_and_say_nothing(**given: Any) -> Any:
+        if given["submission_id"] in taken:
+            raise RuntimeError(f"Job with submission_id {given['submission_id']} already exists")
+        taken.append(given["submission_id"])
+        submit_job(**given)
+        raise requests.exceptions.ReadTimeout("no answer for 60 s")
+
+    monkeypatch.setattr(client, "submit_job", take_and_say_nothing)
+    assert job_submission.submit("train", ["--x=1"], options()) == 0
+    assert len(taken) == 1 and taken[0].startswith("train-")
+    assert "connection lost while the job was submitted" in capsys.readouterr().err
+
+
+def test_a_connection_that_stays_lost_while_a_job_is_submitted_is_told_with_how_to_find_it(client, monkeypatch):
+    monkeypatch.setattr(job_submission, "_RETRY_SECONDS", 0)
+
+    def lose(**given: Any) -> Any:
+        raise requests.exceptions.ConnectionError("refused")
+
+    monkeypatch.setattr(client, "submit_job", lose)
+    with pytest.raises(InfrastructureError, match="lost while the job was submitted") as caught:
+        job_submission.submit("train", ["--x=1"], options(job="mine", patience_seconds=0.05))
+    assert "--job=mine" in caught.value.change
 
 
 def test_a_cluster_that_nobody_starts_jobs_on_is_given_up_and_told(client, monkeypatch):

@@ -38,7 +38,7 @@ def look(
     plan = TrainingPlan("parameter_server", 2, 1, DataFiles((str(data), *filter(None, [also])), (1, 1)), None, 4, 5)
     monkeypatch.setattr(ray.util, "placement_group_table", lambda group: {"bundles_to_node_id": NODES})
 
-    def reports(first: Mapping[str, Task], group: object, tasks: object, folder: str, paths: Any) -> Any:
+    def reports(first: Mapping[str, Task], group: object, tasks: object, folder: str, paths: Any, pause: Any) -> Any:
         assert {node: task.name for node, task in first.items()} == {"node-a": "chief-0", "node-b": "worker-0"}
         found = {node: preflight._look(folder, node, paths) for node in first}
         view, trouble = vars(found["node-b"].view), found["node-b"].train_dir_trouble

@@ -114,9 +114,26 @@ def test_a_control_service_that_is_away_for_a_moment_ends_no_run(cluster: FakeRa
         for _ in range(seconds):
             cluster.clock.now += 1
             made.check_served()
-    cluster.clock.now += 1
+    cluster.clock.now += 2
     with pytest.raises(InfrastructureError, match="Ray is gone"):
         made.check_served()
+
+
+def test_a_control_service_that_was_not_asked_for_long_is_not_gone_at_the_first_try(cluster: FakeRay) -> None:
+    made = Room(object(), TASKS)
+    made.check_served()
+    cluster.clock.now += 500
+    cluster.answers = False
+    made.check_served()
+
+
+def test_an_evaluator_without_a_node_keeps_nobody_from_training(cluster: FakeRay) -> None:
+    evaluator = Task("evaluator", 0, 1.0, 0)
+    made = Room(object(), (TASKS[0], evaluator))
+    assert made.is_whole() and made.has_node(TASKS[0]) and not made.has_node(evaluator)
+    cluster.notices_at = cluster.clock.now
+    made.keep([evaluator])
+    assert made.tasks == (evaluator,) and cluster.groups == [1] and made.has_node(evaluator) and made.is_whole()
 
 
 def test_a_control_service_that_is_gone_is_asked_nothing_since_ray_would_end_this_process(

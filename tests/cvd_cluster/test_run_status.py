@@ -131,6 +131,20 @@ def test_only_the_last_run_counts(run: Path) -> None:
     assert [role.name for role in status.roles] == ["chief-0"] and (status.generation, status.restarts) == (2, 0)
 
 
+def test_what_a_run_that_was_killed_had_mended_is_not_this_run_s(run: Path) -> None:
+    write_events(
+        run,
+        event("generation_started"),
+        event("process_restarted", "worker", 0, pid=1),
+        event("generation_started", cause="worker-0: its node is gone", generation=2),
+        event("generation_started", generation=3),
+        event("process_started", "chief", 0, pid=2, generation=3),
+        event("generation_started", cause="chief-0: killed", generation=4),
+    )
+    status = read_status(str(run))
+    assert (status.generation, status.new_generations, status.restarts) == (4, 1, 0)
+
+
 def test_a_checkpoint_that_is_newer_than_the_last_report_counts(run: Path) -> None:
     ProgressFile(str(run), clock=lambda: time.time() - 100).write(50, 1.0, {})
     write_checkpoint(run, 30)

@@ -14,6 +14,7 @@ from cvd_cluster.supervision import supervisor
 from cvd_cluster.supervision.supervisor import Supervisor
 from cvd_cluster.supervision_options import SupervisionOptions
 from cvd_cluster.topology import Task
+from estimators.checkpoints import awaits_evaluation
 from estimators.data_check import DataFiles
 from estimators.errors import InfrastructureError, StoppedError, UserError
 from estimators.experiment_options import ExperimentOptions
@@ -460,6 +461,82 @@ def test_an_evaluator_that_hangs_tells_what_it_does_and_training_is_not_looked_i
     run = Run(tmp_path, script, [CHIEF, WORKER, EVALUATOR], hang_timeout_secs=5.0)()
     assert run.group.done == ["generation 1", "stacks of evaluator-0", "restart evaluator-0"]
     assert run.events("hang", "stacks") == [("hang", "evaluator-0"), ("stacks", "evaluator-0")]
+
+
+GONE = ActorLoss("its node is gone", False, gone_at=0.0)
+
+
+def test_an_evaluator_whose_node_is_gone_waits_for_another_and_has_the_room_of_the_others_in_the_end(
+    tmp_path: Path,
+) -> None:
+    evaluated(tmp_path, 5)
+
+    def lose() -> dict[Task, Any]:
+        run.group.homeless = {EVALUATOR}
+        return {EVALUATOR: status(EVALUATOR, LOST, exit_code=None, loss=GONE)}
+
+    script = [{CHIEF: status(CHIEF)}, lose, *([{}] * 5), ALL_DONE, {}, {}, {EVALUATOR: status(EVALUATOR, DONE)}]
+    run = Run(tmp_path, script, [CHIEF, WORKER, EVALUATOR])
+    run()
+    assert run.group.done == ["generation 1", "end actors", "keep evaluator-0", "replace evaluator-0"]
+    assert run.events("waiting_for_nodes", "generation_ended") == [("waiting_for_nodes", "evaluator-0")]
+
+
+def test_an_evaluator_begins_on_another_node_once_that_was_looked_at(tmp_path: Path) -> None:
+    lost = {EVALUATOR: status(EVALUATOR, LOST, exit_code=None, loss=GONE)}
+    evaluated(tmp_path, 5)
+    run = Run(tmp_path, [{CHIEF: status(CHIEF)}, lost, {}, ALL_DONE, {}, {EVALUATOR: status(EVALUATOR, DONE)}])
+    run.group.bad_nodes = [InfrastructureError("A node of the cluster cannot be looked at")]
+    run()
+    assert run.group.done == ["generation 1", "bad node", "replace evaluator-0"]
+
+    (tmp_path / "other").mkdir()
+    run = Run(tmp_path / "other", [{CHIEF: status(CHIEF)}, lost, {}, ALL_DONE])
+    run.group.bad_nodes = [UserError("node-b cannot read the data")]
+    with pytest.raises(UserError, match="node-b cannot read the data"):
+        run()
+    assert run.group.done == ["generation 1", "bad node"] and run.events("evaluator_given_up", "training_finished")
+
+
+def test_an_evaluator_that_has_just_begun_does_not_hang_since_training_was_long_in_coming(tmp_path: Path) -> None:
+    evaluated(tmp_path, 5)
+
+    def train() -> dict[Task, Any]:
+        run.group.time += 500  # nodes were waited for
+        return {CHIEF: status(CHIEF), WORKER: status(WORKER), EVALUATOR: status(EVALUATOR, STARTING)}
+
+    script = [{}, train, ALL_DONE, {EVALUATOR: status(EVALUATOR, DONE)}]
+    run = Run(tmp_path, script, [CHIEF, WORKER, EVALUATOR], hang_timeout_secs=60.0)
+    run()
+    assert not run.events("hang", "process_restarted") and run.group.evaluator_starts == 1
+
+
+def test_checkpoints_are_kept_for_an_evaluator_that_does_not_say_that_it_is_there(tmp_path: Path) -> None:
+    evaluated(tmp_path, 5)
+    watched: list[bool] = []
+
+    def look() -> dict[Task, Any]:
+        watched.append(awaits_evaluation(run.train_dir, evaluator_planned=False))
+        return {}
+
+    run = Run(tmp_path, [{CHIEF: status(CHIEF)}, {}, look, ALL_DONE, {EVALUATOR: status(EVALUATOR, DONE)}])
+    run()
+    assert watched == [True]
+
+
+def test_a_checkpoint_that_was_torn_with_a_node_is_set_aside_before_the_next_generation(tmp_path: Path) -> None:
+    gone = status(WORKER, LOST, exit_code=None, loss=GONE)
+
+    write_checkpoint(tmp_path, 3)
+
+    def tear() -> dict[Task, Any]:
+        for path in tmp_path.glob("model.ckpt-5.data*"):
+            path.write_bytes(b"")
+        return {WORKER: gone}
+
+    with pytest.raises(InfrastructureError, match="last step is not in --train_dir"):
+        Run(tmp_path, [{}, tear, {}, {}, ALL_DONE], [CHIEF, WORKER])()
+    assert [path.name for path in (tmp_path / "torn").rglob("*.index")] == ["model.ckpt-5.index"]
 
 
 def test_an_evaluation_that_takes_too_long_is_not_waited_for_for_ever(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def state_after(
 
     @contextlib.contextmanager
     def checked(*args: object, **kwargs: object) -> Iterator[CheckedRun]:
-        yield CheckedRun(plan, (Task("chief", 0, 1.0, 0),), None, 0.0, {}, lambda tasks, group: {})
+        yield CheckedRun(plan, (Task("chief", 0, 1.0, 0),), None, 0.0, {}, lambda tasks, group, pause=None: {})
 
     def fail(self: object) -> None:
         raise error
@@ -41,15 +41,18 @@ def state_after(
     monkeypatch.setattr("cvd_cluster.supervision.supervisor.Supervisor.run", fail)
     options = ExperimentOptions(train_dir=str(folder / "run"), train_data_pattern="/d/*")
     cluster = ClusterOptions(strategy="multi_worker_mirrored")
-    with contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt, SystemExit):
         train_on_cluster(options, cluster, SupervisionOptions(), start_new_model=False, announce=announce)
     record = read_run_state(options.train_dir)
     assert record is not None
     return record.state
 
 
-def test_a_second_ctrl_c_stops_a_run_and_does_not_make_it_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert state_after(tmp_path, KeyboardInterrupt(), monkeypatch) is RunState.STOPPED
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143)])
+def test_a_second_signal_stops_a_run_and_does_not_make_it_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    assert state_after(tmp_path, error, monkeypatch) is RunState.STOPPED
 
 
 def test_an_error_of_ray_s_is_told_without_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,35 @@ def told(*troubled: RoleStatus) -> str:
     return str(verdict.error_of(troubled, LOGS))
 
 
+# As TensorFlow 2.15 words them: from a py_function of another process, from one of this process, and of an operation.
+_DETECTED = """Graph execution error:
+
+Detected at node 'PyFunc' defined at (most recent call last):
+    File "/x/my_models.py", line 56, in create_model
+      raise ValueError("this line is the user's code, not an error: ")
+Node: 'PyFunc'
+"""
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (_DETECTED + "=====\nUNKNOWN: From /job:ps/replica:0/task:0:\nKeyError: 'x'\nTraceback …", "KeyError: 'x'"),
+        (_DETECTED + "KeyError: 'x'\nTraceback (most recent call last):\n", "KeyError: 'x'"),
+        (_DETECTED + "2 root error(s) found.\n  (0) INVALID_ARGUMENT:  Incompatible shapes: [4,3]", "(0) INVALID_"),
+        (
+            _DETECTED + "Incompatible shapes: [4,3] and [2,3]\n\t [[{{node add}}]]",
+            "Incompatible shapes: [4,3] and [2,3]",
+        ),
+        ("Graph execution error:", "Graph execution error:"),
+        ("one\nKeyError: 'x'", "one"),
+    ],
+)
+def test_an_end_is_told_by_the_line_that_says_why(message: str, told: str) -> None:
+    ended = status(WORKER, RolePhase.FAILED, failure=failure("UnknownError", message=message))
+    assert f"ended with UnknownError: {told}" in verdict.how_it_ended(ended)
+
+
 def test_training_is_over_when_the_chief_has_saved_and_exported_or_is_done() -> None:
     assert not verdict.training_is_over(snapshot())
     assert verdict.training_is_over(snapshot(chief=status(CHIEF, training_finished=True)))

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from estimators.class_lookup import built_in_names, load_class
 from estimators.cvd_models import prediction_columns
+from estimators.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:`tf\.layers\.")
 
@@ -46,6 +47,25 @@ def test_the_logistic_model_pays_for_large_weights() -> None:
             # l2_loss is half the sum of squares.
             assert session.run(output["regularization_loss"]) == pytest.approx(1e-8 * 8 * 8 * 3 * 4 / 2)
             assert session.run(output["predictions"]) == [[0.5]]
+
+
+@pytest.mark.parametrize(
+    ("model", "side", "params", "told"),
+    [
+        ("ResNetModel", 12, {}, "--image_size=12"),
+        ("ResNetModel", 16, {"dropout": 1.0}, "dropout=1.0"),
+        ("ResNetModel", 16, {"dropout": "much"}, "dropout=much"),
+        ("MoeModel", 8, {"num_mixtures": 0}, "num_mixtures=0"),
+        ("MoeModel", 8, {"num_mixtures": 2.0}, "num_mixtures=2.0"),
+        ("MoeModel", 8, {"num_mixtures": "many"}, "num_mixtures=many"),
+    ],
+)
+def test_what_a_model_cannot_be_built_with_is_told_with_its_flag(
+    model: str, side: int, params: dict[str, Any], told: str
+) -> None:
+    with tf.Graph().as_default(), pytest.raises(UserError) as caught:
+        load_class("model", model)().create_model(tf.zeros([1, side, side, 3]), **params)
+    assert told in caught.value.asked
 
 
 @pytest.mark.parametrize(("num_classes", "columns"), [(2, 1), (3, 3)])

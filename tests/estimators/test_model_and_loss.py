@@ -94,6 +94,27 @@ def test_methods_that_cannot_be_called_are_told_with_the_arguments_they_need() -
     assert "weights" in caught.value.found and "(self, predictions, labels, **params)" in caught.value.change
 
 
+class WantsFilters(BaseModel):
+    def create_model(  # type: ignore[override]
+        self, model_input: Any, num_classes: int, is_training: bool, filters: int
+    ) -> dict[str, Any]:
+        return {}
+
+
+def test_a_hyper_parameter_without_a_default_is_taken_from_model_params() -> None:
+    given = options(model="mine:WantsFilters", model_params="filters=24")
+    check_calls(given, WantsFilters(), CrossEntropyLoss())
+    with pytest.raises(UserError, match="does not take the arguments") as caught:
+        check_calls(options(model="mine:WantsFilters"), WantsFilters(), CrossEntropyLoss())
+    assert "'filters'" in caught.value.found
+
+
+@pytest.mark.parametrize("name", ["num_classes", "is_training", "model_input"])
+def test_what_every_model_is_called_with_is_no_hyper_parameter(name: str) -> None:
+    with pytest.raises(UserError, match=f"{name} is no hyper-parameter"):
+        check_calls(options(model="mine:CnnModel", model_params=f"{name}=3"), CnnModel(), CrossEntropyLoss())
+
+
 def test_model_params_are_read_as_numbers_where_they_look_like_some() -> None:
     parsed = options(model_params="layers=3,rate=0.5,norm=true,name=wide").parsed_model_params()
     assert parsed == {"layers": 3, "rate": 0.5, "norm": True, "name": "wide"}

@@ -52,17 +52,16 @@ def _slim(net: Any, is_training: bool) -> Any:
     """What 2017's models used."""
     import tf_slim as slim
 
-    net = slim.flatten(net)
+    how = {
+        "activation_fn": None,
+        "weights_regularizer": _half_square,
+        "normalizer_fn": slim.batch_norm,
+        "normalizer_params": {"is_training": is_training, "decay": 0.5},
+    }
+    # Of pictures and of flat features batch_norm makes two different layers.
+    net = slim.flatten(tf.nn.relu(slim.conv2d(net, 4, 3, **how)))
     for _ in range(2):
-        net = slim.fully_connected(
-            net,
-            4,
-            activation_fn=None,
-            weights_regularizer=_half_square,
-            normalizer_fn=slim.batch_norm,
-            normalizer_params={"is_training": is_training, "decay": 0.5},
-        )
-        net = tf.nn.relu(net)
+        net = tf.nn.relu(slim.fully_connected(net, 4, **how))
     return net
 
 

@@ -6,6 +6,7 @@ The whole table (chaos_table.py) is `make test-chaos`; `make test` takes the cel
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import pytest
 
 from tests.integration.chaos import Cell, Outcome, run_cell
 from tests.integration.chaos_table import ALL, MWMS, PS, check, nodes_for
-from tests.integration.ray_nodes import RayNodes
+from tests.integration.commands import end_processes_with
+from tests.integration.ray_nodes import RayNodes, ray_nodes
 
 SHORT = [
     Cell(PS, "ps-0", "SIGKILL"),
@@ -49,6 +51,32 @@ def test_a_preemption_that_ray_announced_is_not_charged(cell: Cell, nodes: RayNo
     outcome = run_cell(cell, tmp_path, "--max_generations=0", nodes=nodes)
     try:
         check(outcome)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{told(outcome)}") from None
+
+
+@pytest.mark.slow
+def test_an_evaluator_whose_node_never_comes_back_evaluates_in_the_end_where_others_trained(tmp_path: Path) -> None:
+    cell, mark = Cell(MWMS, "evaluator-0", "raylet"), uuid.uuid4().hex
+    try:
+        with ray_nodes(mark) as cluster:
+            # Ray fills the one with room for two first.
+            cluster.add(2)
+            alone = cluster.add(1)
+            outcome = run_cell(cell, tmp_path, nodes=cluster, replaced=False)
+    finally:
+        end_processes_with(mark)
+    try:
+        assert {row["host"] for row in outcome.of_victim("process_started")[:1]} == {alone}, (
+            "for lack of room elsewhere"
+        )
+        assert outcome.code == 0 and outcome.state == "SUCCEEDED" and outcome.left_behind == []
+        assert outcome.last_step == cell.max_steps and outcome.last_step in outcome.evaluated
+        assert outcome.of_victim("waiting_for_nodes") and not outcome.events("generation_ended"), (
+            "training never noticed"
+        )
+        finished = outcome.events("training_finished")[0]["time"]
+        assert outcome.of_victim("process_started")[-1]["time"] > finished
     except AssertionError as error:
         raise AssertionError(f"{error}\n{told(outcome)}") from None
 

@@ -26,7 +26,9 @@ from estimators.record_schema import serialize_example
 from estimators.tfrecord_framing import framed
 from tests.cvd_cluster.prediction.mutations import Change, changes_of, mutated
 from tests.estimators.drawn_records import claiming, encoded, offset_of, picture
+from tests.integration.commands import run_command
 from tests.integration.prediction_runs import Runs
+from tests.integration.shards import good_records, write_shard
 
 GOOD = 4  # good records before and after a bad one, of each file
 
@@ -179,6 +181,22 @@ def test_a_bad_record_with_an_id_gets_the_default_in_its_place(defaulted: Outcom
     assert written == expected and len(defaulted.of(kind)) == (not BAD[kind].named)
 
 
+@pytest.mark.slow
+def test_a_trained_and_exported_model_finds_the_same_records_bad(quarantined: Outcome, tmp_path: Path) -> None:
+    write_shard(tmp_path / "train", good_records(16))
+    flags = (f"--train_data_pattern={tmp_path}/train", f"--train_dir={tmp_path}/run", "--model=CnnModel")
+    trained = run_command("launch.train", *flags, "--batch_size=8", "--max_steps=2")
+    assert trained.code == 0, trained.output
+    (tmp_path / "predicted").mkdir()
+    found = _run(tmp_path / "run" / "export" / "step_2", tmp_path / "predicted", "quarantine")
+
+    def places(outcome: Outcome) -> list[tuple[str, str, str]]:
+        return [(os.path.basename(row["file"]), row["row"], row["id"]) for row in outcome.quarantine]
+
+    assert places(found) == places(quarantined) and all(row["reason"] for row in found.quarantine)
+    assert [row[0] for row in found.rows] == [row[0] for row in quarantined.rows]
+
+
 def test_the_counts_add_up(quarantined: Outcome, defaulted: Outcome) -> None:
     good = sum(kind.rows for kind in BAD.values()) + len(ODD)
     named = sum(kind.named for kind in BAD.values())
@@ -207,16 +225,20 @@ def test_runs_over_damaged_files_end_with_counts_that_add_up(model_dir: Path, ch
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "in"
         path.write_bytes(mutated(_whole("fuzz"), changes))
+        whole = Path(name) / "by_command.csv"
+        flags = (f"--model_dir={model_dir}", f"--input_data_pattern={path}", f"--output_file={whole}")
+        done = run_command("launch.inference", *flags, "--on_bad_record=quarantine", "--max_worker_count=1")
+        assert "Traceback" not in done.output and done.left_behind() == [], done.output
         runs = Runs(model_dir, Path(name))
-        try:
-            result = runs.predict(str(path), piece_bytes=1500, on_bad_record="quarantine", max_worker_count=1)
-        except DataError as error:
-            if error.summary not in (
-                "Two records have the same id",
-                "The files of --input_data_pattern hold no record",
-            ):
-                raise
+        how: dict[str, Any] = {"piece_bytes": 1500, "on_bad_record": "quarantine", "max_worker_count": 1}
+        refused = ("Two records have the same id", "The files of --input_data_pattern hold no record")
+        if any(f"error: {why}" in done.output for why in refused):
+            with pytest.raises(DataError):
+                runs.predict(str(path), **how)
+            assert done.code == 2, done.output
             return
+        result = runs.predict(str(path), **how)
+        assert done.code == 0 and whole.read_bytes() == runs.output.read_bytes(), done.output
         rows = runs.output.read_text().splitlines()[1:]
         listed = Path(f"{runs.output}.quarantine.csv")
         quarantined = list(csv.DictReader(io.StringIO(listed.read_text()))) if listed.exists() else []

@@ -123,7 +123,8 @@ def test_predictors_and_readers_that_are_killed_are_replaced(model_dir, photos, 
 
 
 @pytest.mark.slow
-def test_kills_at_random_moments_change_no_byte(model_dir, photos, tmp_path, expected):
+@pytest.mark.parametrize("round_", range(3))
+def test_kills_at_random_moments_change_no_byte(model_dir, photos, tmp_path, expected, round_):
     flags = _flags(model_dir, photos, tmp_path)
     # Between the start of Python and the last part, which come after about 0 and 15 s on two cores.
     moments = [(random.choice((PREDICTOR, READER)), random.uniform(4, 12)), ("the command", random.uniform(0, 15))]

@@ -11,18 +11,27 @@ from pathlib import Path
 import pytest
 
 from estimators.checkpoint_soundness import flaw_of
+from estimators.record_schema import serialize_example
+from tests.estimators.drawn_records import picture
 from tests.integration.commands import Finished, command_environment, run_command, running_command
+from tests.integration.prediction_runs import OLD
 from tests.integration.shards import good_records, write_shard
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = ("--strategy=multi_worker_mirrored", "--num_workers=2")
-WHERE = [pytest.param((), id="local"), pytest.param(CLUSTER, id="cluster", marks=pytest.mark.slow)]
-# A disk of its own, as large as a few checkpoints; what is on it is copied before it goes with its namespace.
+SERVED = ("--strategy=parameter_server", "--num_workers=2", "--num_parameter_servers=1")
+WHERE = [
+    pytest.param((), id="local"),
+    pytest.param(CLUSTER, id="multi_worker_mirrored", marks=pytest.mark.slow),
+    pytest.param(SERVED, id="parameter_server", marks=pytest.mark.slow),
+]
+# A disk of its own, with what is in the folder already; what is on it is copied before it goes with its namespace.
 SMALL_DISK = """
 set -e
-mount -t tmpfs -o size=1500k tmpfs "$1"
+mount -t tmpfs -o size="$1" tmpfs "$2"
+shift_to="$3"; disk="$2"; shift 3
+test ! -d "$shift_to" || cp -r "$shift_to" "$disk/run"
 set +e
-shift_to="$2"; disk="$1"; shift 2
 "$@"
 code=$?
 rm -rf "$shift_to"
@@ -42,10 +51,11 @@ def _flags(folder: Path, run: Path) -> list[str]:
     ]
 
 
-def _on_a_small_disk(folder: Path, *flags: str) -> Finished:
+def _on_a_small_disk(size: str, folder: Path, module: str, *flags: str) -> Finished:
+    """Runs a command with `folder`/disk of that size; what is in its run/ before and after is in `folder`/run."""
     disk, mark = folder / "disk", uuid.uuid4().hex
     disk.mkdir()
-    command = [sys.executable, "-m", "launch.train", *_flags(folder, disk / "run"), *flags]
+    command = [sys.executable, "-m", module, *flags]
     done = subprocess.run(
         [
             "unshare",
@@ -56,6 +66,7 @@ def _on_a_small_disk(folder: Path, *flags: str) -> Finished:
             "-c",
             SMALL_DISK,
             "sh",
+            size,
             disk,
             folder / "run",
             *command,
@@ -79,13 +90,17 @@ def _can_mount() -> bool:
     )
 
 
-@pytest.mark.skipif(
+own_disk = pytest.mark.skipif(
     not _can_mount(), reason="a disk of one's own is wanted: unshare --user --mount is not allowed here"
 )
+
+
+@own_disk
 @pytest.mark.parametrize("strategy", WHERE)
 def test_a_full_disk_is_told_and_the_checkpoints_before_it_stay(strategy: tuple[str, ...], tmp_path: Path) -> None:
     write_shard(tmp_path / "train-0", good_records(40))
-    done = _on_a_small_disk(tmp_path, "--max_steps=500", *strategy)
+    flags = (*_flags(tmp_path, tmp_path / "disk" / "run"), "--max_steps=500", *strategy)
+    done = _on_a_small_disk("1500k", tmp_path, "launch.train", *flags)
     assert done.code == 3, done.output
     assert "Traceback" not in done.output and done.output.count("error: ") == 1, done.output
     for text in ("--train_dir is full", "No space left on device", "make room", "--keep_checkpoint_max"):
@@ -101,6 +116,27 @@ def test_a_full_disk_is_told_and_the_checkpoints_before_it_stay(strategy: tuple[
     assert half == [] and len(list(run.glob("model.ckpt-*"))) == 2 * len(steps)
     rest = run_command("launch.train", *_flags(tmp_path, run), f"--max_steps={steps[-1] + 5}")
     assert rest.code == 0 and "torn" not in rest.output, rest.output
+
+
+@own_disk
+def test_a_full_disk_under_predictions_is_told_and_the_older_submission_stays(model_dir: Path, tmp_path: Path) -> None:
+    records = [serialize_example(picture(9), f"{i}-{'x' * 300}") for i in range(1000)]
+    write_shard(tmp_path / "test", records)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "out.csv").write_text(OLD)
+
+    def flags(run: Path) -> tuple[str, ...]:
+        return (f"--model_dir={model_dir}", f"--input_data_pattern={tmp_path}/test", f"--output_file={run}/out.csv")
+
+    done = _on_a_small_disk("100k", tmp_path, "launch.inference", *flags(tmp_path / "disk" / "run"))
+    assert done.code == 2 and done.output.count("error: ") == 1 and "Traceback" not in done.output, done.output
+    assert "No space left on device" in done.output and "--output_file" in done.output, done.output
+    assert done.left_behind() == []
+    assert (tmp_path / "run" / "out.csv").read_text() == OLD
+    assert not list((tmp_path / "run").rglob("*.partial"))
+    rest = run_command("launch.inference", *flags(tmp_path / "run"))
+    assert rest.code == 0, rest.output
+    assert len((tmp_path / "run" / "out.csv").read_text().splitlines()) == 1001
 
 
 @pytest.mark.parametrize("strategy", WHERE)

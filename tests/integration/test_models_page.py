@@ -17,10 +17,15 @@ PAGE = Path(__file__).parents[2] / "docs" / "models.md"
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_page_train_a_model_that_knows_cats_from_dogs(photos: Path, tmp_path: Path) -> None:
-    """Three to five minutes on two cores. The page says 0.81 and more; another processor may add in another order."""
+@pytest.mark.parametrize(
+    ("model", "folder", "least"), [("ResNetModel", "run", 0.78), ("LogisticModel", "logistic", 0.5)]
+)
+def test_the_commands_of_the_page_train_what_it_says(
+    photos: Path, tmp_path: Path, model: str, folder: str, least: float
+) -> None:
+    """Three to five minutes on two cores. The page says more; another processor may add in another order."""
     blocks = re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    (commands,) = [block for block in blocks if "--model=ResNetModel" in block and "--seed=1" in block]
+    (commands,) = [block for block in blocks if f"--model={model}" in block and "--seed=1" in block]
     mark = uuid.uuid4().hex
     environment = command_environment(mark, {"CVD_TEST_DATA": str(photos)})
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
@@ -37,7 +42,7 @@ def test_the_commands_of_the_page_train_a_model_that_knows_cats_from_dogs(photos
     finally:
         end_processes_with(mark)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    (line,) = (tmp_path / "run" / "eval" / "metrics.jsonl").read_text().splitlines()
+    (line,) = (tmp_path / folder / "eval" / "metrics.jsonl").read_text().splitlines()
     found = json.loads(line)
     assert (found["global_step"], found["examples"]) == (3000, 300)
-    assert found["hit_at_1"] >= 0.78, found
+    assert found["hit_at_1"] >= least, found

@@ -20,7 +20,7 @@ KERNELS = {
     *("dense/kernel", "dense_1/kernel"),  # Keras layers that the model makes in __init__ and calls one by one
     *("v1/dense/kernel", "v1/dense_1/kernel"),
     *("dense_4/kernel", "dense_5/kernel"),  # a functional Keras model; Keras counts those of tf.compat.v1.layers too
-    *("slim/fully_connected/weights", "slim/fully_connected_1/weights"),
+    *("slim/Conv/weights", "slim/fully_connected/weights", "slim/fully_connected_1/weights"),
     *("own/first/weights", "own/second/weights"),
 }
 

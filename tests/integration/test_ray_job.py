@@ -32,6 +32,7 @@ from tests.integration.commands import (
     run_command,
     running_command,
 )
+from tests.integration.tunnel import tunnel_to
 
 _ROOT = Path(__file__).parents[2]
 _RAY = str(Path(sys.executable).with_name("ray"))
@@ -218,6 +219,35 @@ def test_ctrl_c_lets_go_of_a_job_that_goes_on(cluster: dict[str, str], photos: P
     assert _ray(cluster, *stop[1:]).returncode == 0
     attached = run_command(*attach[2:], env=cluster)
     assert attached.code == 143 and "Stopped by SIGTERM" in attached.output, attached.output
+
+
+@pytest.mark.slow
+def test_a_job_is_followed_through_a_tunnel_that_is_cut(cluster: dict[str, str], photos: Path, tmp_path: Path) -> None:
+    host, _, port = cluster["RAY_ADDRESS"].removeprefix("http://").partition(":")
+    flags = (
+        f"--train_data_pattern={photos}/catsvsdogs/train/*",
+        f"--train_dir={tmp_path}/run",
+        "--model=tests.integration.chaos_models:SlowModel",
+        "--batch_size=8",
+        "--max_steps=400",
+        "--log_every_n_steps=1",
+    )
+    with tunnel_to(host, int(port)) as tunnel:
+        address = f"--address=http://127.0.0.1:{tunnel.port}"
+        with running_command("launch.submit", "train", address, "--", *flags, env=cluster) as (process, _):
+            assert process.stdout is not None
+            lines = []
+            for line in process.stdout:
+                lines.append(line)
+                if line.startswith("training step 20 "):
+                    tunnel.cut()
+                    time.sleep(6)  # steps are made meanwhile
+                    tunnel.mend()
+            code = process.wait(120)
+    output = "".join(lines)
+    assert code == 0 and output.count("connection lost") == 1, output
+    steps = [int(step) for step in re.findall(r"(?m)^training step (\d+) ", output)]
+    assert steps == list(range(1, 401)), "each line once"
 
 
 def _lines_of_the_readme() -> list[str]:

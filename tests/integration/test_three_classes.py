@@ -45,10 +45,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 # Probabilities, a sigmoid a column; and scores of any size, which only a softmax makes probabilities of.
 @pytest.mark.parametrize(
-    ("model", "loss"),
-    [("LogisticModel", "CrossEntropyLoss"), ("tests.integration.score_models:LinearScores", "SoftmaxLoss")],
+    ("model", "loss", "more"),
+    [
+        ("LogisticModel", "CrossEntropyLoss", ()),
+        ("tests.integration.score_models:LinearScores", "SoftmaxLoss", ()),
+        pytest.param("MoeModel", "HingeLoss", ("--model_params=num_mixtures=3",), marks=pytest.mark.slow),
+    ],
 )
-def test_each_photo_gets_its_class(data: Path, tmp_path: Path, model: str, loss: str) -> None:
+def test_each_photo_gets_its_class(data: Path, tmp_path: Path, model: str, loss: str, more: tuple[str, ...]) -> None:
     run = tmp_path / "run"
     trained = _done(
         "launch.train",
@@ -62,6 +66,7 @@ def test_each_photo_gets_its_class(data: Path, tmp_path: Path, model: str, loss:
         "--batch_size=12",
         "--max_steps=100",
         "--seed=1",
+        *more,
     )
     evaluated = [line for line in trained.lines if line.startswith("epoch/eval number 100 ")]
     assert len(evaluated) == 1 and "Avg_Hit@1: 1.000" in evaluated[0] and "MAP: 1.000" in evaluated[0]

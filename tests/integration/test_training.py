@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.integration.commands import Finished, run_command, running_command
@@ -122,6 +123,34 @@ def test_training_goes_on_where_it_ended_unless_it_is_begun_anew(photos: Path, t
     assert anew.code == 0, anew.output
     assert sorted(path.name for path in (train_dir / "export").iterdir()) == ["step_5"]
     assert (train_dir / "notes.txt").read_text() == "mine", "what no run wrote stays"
+
+
+def test_an_evaluator_that_is_killed_beside_a_local_run_has_a_successor(tmp_path: Path) -> None:
+    data = tmp_path / "train"
+    write_shard(data, good_records(64))
+    flags = (
+        f"--train_data_pattern={data}",
+        f"--eval_data_pattern={data}",
+        f"--train_dir={tmp_path}/run",
+        "--model=tests.integration.chaos_models:SlowModel",
+        "--batch_size=4",
+        "--max_steps=100",
+        "--save_checkpoints_steps=50",
+        "--log_every_n_steps=1",
+    )
+    with running_command("launch.train", *flags) as (process, _):
+        assert process.stdout is not None
+        next(line for line in process.stdout if line.startswith("training step "))
+        (evaluator,) = [
+            child
+            for child in psutil.Process(process.pid).children()
+            if "estimators.evaluator_process" in child.cmdline()
+        ]
+        evaluator.kill()
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert "was ended by SIGKILL; another one evaluates what is left" in output
+    assert [row["global_step"] for row in _metrics(tmp_path / "run")][-1] == 100
 
 
 def test_evaluation_from_outside_sees_every_checkpoint_and_ends_with_the_run(photos: Path, tmp_path: Path) -> None:

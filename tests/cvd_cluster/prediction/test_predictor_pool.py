@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,15 @@ class FakePredictor:
     """Dies of some records; answers with what it was not told to leave out."""
 
     def __init__(
-        self, deadly: Collection[int], deaths_file: str = "", load_error: bool = False, killed_beside: str = ""
+        self,
+        deadly: Collection[int],
+        deaths_file: str = "",
+        load_error: bool = False,
+        killed_beside: str = "",
+        seconds: float = 0.0,
     ) -> None:
         self._deadly, self._file, self._load_error = set(deadly), deaths_file, load_error
-        self._killed_beside = killed_beside
+        self._killed_beside, self._seconds = killed_beside, seconds
 
     def load(self) -> None:
         if self._load_error:
@@ -49,12 +55,16 @@ class FakePredictor:
 
     def predict(self, block: pa.Table, crashing: Collection[RecordPlace] = ()) -> list[tuple[int, list[int]]]:
         answers = []
+        time.sleep(self._seconds)
         for row in range(block.num_rows):
             left_out = {place.index for place in crashing if place.row == row}
             count = len(block[OFFSETS][row].as_py())
             answers.append((PieceReport.from_json(block[REPORT][row].as_py()).number, sorted(left_out)))
             self._die_of(set(range(count)) - left_out)
         return answers
+
+    def under_way(self) -> int:
+        return 3
 
     def attempt(self, block: pa.Table, row: int, begin: int, end: int) -> None:
         assert begin // BATCH == max(begin, end - 1) // BATCH, "all in one batch"
@@ -83,9 +93,10 @@ def block(tmp_path: Path) -> Any:
         return ray.put(pa.concat_tables([to_table(read_piece(source, file.piece(0, number))) for number in range(2)]))
 
 
-def _pool(lines: list[str], *arguments: Any, predictors: int = 1) -> PredictorPool:
-    actor_class = ray.remote(num_cpus=1, max_restarts=0, max_concurrency=2)(FakePredictor)
-    return PredictorPool(lambda: actor_class.remote(*arguments), predictors, BATCH, lines.append)
+def _pool(lines: list[str], *arguments: Any, predictors: int = 1, told: list[int] | None = None) -> PredictorPool:
+    told = [] if told is None else told
+    actor_class = ray.remote(num_cpus=1, max_restarts=0, max_concurrency=3)(FakePredictor)
+    return PredictorPool(lambda: actor_class.remote(*arguments), predictors, BATCH, lines.append, told.append)
 
 
 def _answers(pool: PredictorPool, blocks: list[Any]) -> list[tuple[int, list[int]]]:
@@ -97,6 +108,12 @@ def _answers(pool: PredictorPool, blocks: list[Any]) -> list[tuple[int, list[int
 
 def test_every_block_is_predicted_once(block):
     assert _answers(_pool([], [], predictors=2), [block] * 3) == [(0, [])] * 3 + [(1, [])] * 3
+
+
+def test_a_block_that_takes_long_is_told_of_meanwhile(block):
+    told: list[int] = []
+    assert _answers(_pool([], [], "", False, "", 4.0, told=told), [block]) == [(0, []), (1, [])]
+    assert 3 in told
 
 
 def test_a_death_that_nothing_in_the_block_explains_costs_nothing(block, tmp_path):

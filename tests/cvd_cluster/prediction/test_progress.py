@@ -22,10 +22,10 @@ with shown_progress(1000, print) as progress:
 
 
 class _Bar:
-    shown, total = 0, 0
+    n, total = 0, 0
 
     def update(self, count: int) -> None:
-        self.shown += count
+        self.n += count
 
     def refresh(self) -> None:
         pass
@@ -67,7 +67,24 @@ def test_where_there_is_a_bar_only_the_last_photos_have_a_line():
     assert bar.total == 2560  # half of the bytes are read
     progress.finish()
     assert lines == ["num examples processed: 1280 elapsed seconds: 6.50"]
-    assert bar.shown == bar.total == progress.done == progress.predicted == 1280
+    assert bar.n == bar.total == progress.done == progress.predicted == 1280
+
+
+def test_a_piece_that_takes_long_is_told_of_while_it_is_predicted():
+    now, lines, bar = [100.0], list[str](), _Bar()
+    both = [Progress(1000, lines.append, bar=one, clock=lambda: now[0]) for one in (None, bar)]
+    for seconds, count in ((2.0, 0), (6.0, 0), (7.0, 64), (9.0, 128), (12.5, 256)):
+        now[0] = 100.0 + seconds
+        for progress in both:
+            progress.tell_under_way(count)
+    assert lines == [
+        "num examples processed: 64 elapsed seconds: 7.00",
+        "num examples processed: 256 elapsed seconds: 12.50",
+    ]
+    assert bar.n == 256
+    for progress in both:
+        progress.advance(300, 500)
+    assert bar.n == 300 and bar.total == 600 and both[0].done == both[1].done == 300
 
 
 def test_what_an_earlier_run_predicted_counts_but_not_for_the_speed():

@@ -1,0 +1,93 @@
+"""Whether a cloud knows what a cluster file wants of its machines: `provider` and `node_config` of each node type.
+
+Ray hands these to the cloud as they are, and a misspelt field is refused, or passed over, when the head is up and paid
+for. The clouds' own descriptions of their machines come with what `ray up` needs to speak to them (the extras `gcp` and
+`aws` of setup.py); where they are not installed it is said that nobody looked.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+# What Ray reads of `provider`: its ray-schema.json, and what its aws/, gcp/ and local/ read beside that.
+_PROVIDER_KEYS = {
+    "autoscaler_role", "autoscaler_role_binding", "autoscaler_service_account", "availability_zone", "aws_credentials",
+    "cache_stopped_nodes", "cloudwatch", "coordinator_address", "disable_node_updaters", "external_head_ip",
+    "gcp_credentials", "head_ip", "key_pair", "location", "module", "msi_identity_id", "msi_identity_principal_id",
+    "namespace", "project_id", "region", "resource_group", "security_group", "subnet_id", "subscription_id", "tags",
+    "type", "use_external_head_ip", "use_internal_ips", "worker_ips",
+}  # fmt: skip
+_RAYS_OWN = {"SubnetIds"}  # which Ray takes out before it asks Amazon
+_DESCRIBED_BY = {"gcp": "googleapiclient", "aws": "botocore"}
+
+
+def troubles_of(config: Mapping[str, Any], *, announce: Callable[[str], None]) -> list[str]:
+    """What a cloud does not know, a line each; [] if there is nothing.
+
+    Args:
+      config: the content of a cluster file.
+      announce: takes a line if the machines cannot be judged here.
+    """
+    provider = config["provider"]
+    troubles = []
+    for key in set(provider) - _PROVIDER_KEYS:
+        # Only what is nearly one: providers of others have keys of their own.
+        if meant := difflib.get_close_matches(key, _PROVIDER_KEYS, n=1, cutoff=0.8):
+            troubles.append(f"provider.{key} is unknown; is {meant[0]} meant?")
+    look = {"gcp": _google, "aws": _amazon}.get(provider["type"])
+    if look is not None and importlib.util.find_spec(_DESCRIBED_BY[provider["type"]]) is None:
+        announce(
+            f"warning: node_config is not checked, for lack of {_DESCRIBED_BY[provider['type']]} here: "
+            f"pip install -c constraints.txt -e '.[{provider['type']}]'"
+        )
+    elif look is not None:
+        for name, kind in config.get("available_node_types", {}).items():
+            place = f"available_node_types.{name}.node_config"
+            troubles += [f"{place}{trouble}" for trouble in look(kind.get("node_config") or {})]
+    return troubles
+
+
+def _google(node_config: Mapping[str, Any]) -> Iterator[str]:
+    from googleapiclient import discovery_cache
+
+    if "machineType" not in node_config and "acceleratorType" in node_config:
+        return  # a TPU, which is no instance
+    folder = Path(discovery_cache.__file__).parent / "documents"
+    schemas = json.loads((folder / "compute.v1.json").read_text())["schemas"]
+    yield from _against(node_config, {"$ref": "Instance"}, schemas, "")
+
+
+def _against(value: Any, schema: Mapping[str, Any], schemas: Mapping[str, Any], path: str) -> Iterator[str]:
+    schema = schemas[schema["$ref"]] if "$ref" in schema else schema
+    kinds: dict[str, Any] = {"object": dict, "array": list, "string": (str, int), "integer": int, "boolean": bool}
+    if isinstance(value, list) and schema["type"] == "object" and len(value) == 1:
+        value = value[0]  # as Ray's own gcp/defaults.yaml has it, and Google takes it
+    if not isinstance(value, kinds.get(schema["type"], object)):
+        yield f"{path} is no {schema['type']}"
+    elif schema.get("enum") and value not in schema["enum"]:
+        yield f"{path}: {value} is none of {', '.join(schema['enum'])}"
+    elif isinstance(value, dict) and "properties" in schema:
+        for key, child in value.items():
+            if key in schema["properties"]:
+                yield from _against(child, schema["properties"][key], schemas, f"{path}.{key}")
+            else:
+                yield f"{path}.{key} is unknown"
+    elif isinstance(value, list):
+        for item in value:
+            yield from _against(item, schema["items"], schemas, path)
+
+
+def _amazon(node_config: Mapping[str, Any]) -> Iterator[str]:
+    import botocore.session
+    from botocore.validate import ParamValidator
+
+    request = botocore.session.get_session().get_service_model("ec2").operation_model("RunInstances").input_shape
+    asked = {key: value for key, value in node_config.items() if key not in _RAYS_OWN}
+    report = ParamValidator().validate({"MinCount": 1, "MaxCount": 1, **asked}, request)
+    if report.has_errors():
+        yield f": {' '.join(report.generate_report().split())[:400]}"

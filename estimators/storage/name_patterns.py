@@ -1,0 +1,17 @@
+"""Patterns of names where nothing but a list of names is there to be matched, as a local disk's glob matches them."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Sequence
+
+WILDCARD = re.compile(r"[*?\[]")
+
+
+def matches(names: Sequence[str], parts: Sequence[str]) -> bool:
+    """Whether a path matches a pattern, both cut at their slashes; `*` matches no dot at the beginning of a name."""
+    return len(names) == len(parts) and all(
+        name and fnmatch.fnmatchcase(name, part) and (part.startswith(".") or not name.startswith("."))
+        for name, part in zip(names, parts, strict=True)
+    )
