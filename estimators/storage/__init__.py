@@ -1,8 +1,10 @@
-"""All access to files, in a local path or in a bucket (`gs://bucket/…`), behind a few functions.
+"""All access to files, in a local path or in a bucket (`gs://bucket/…`; to read, others too), behind a few functions.
 
 files.py         the functions, which pick where a path lies
 local_files.py   paths of this machine, by the standard library
 bucket.py        gs://, by Google's client; the objects of a bucket as files
+arrow_files.py   s3:// and others, by Arrow, to be read and no more
+name_patterns.py patterns where there is a list of names alone
 bucket_client.py that client, its time limits, and its errors as OSErrors
 access.py        whether what flags name in a bucket can be reached, before anything begins
 
