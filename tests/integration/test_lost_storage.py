@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from tests.integration.prediction_runs import OLD
 from tests.integration.shards import good_records, write_shard
 
 ROOT = Path(__file__).parents[2]
+STEP = re.compile(r"training step (\d+) ")
 CLUSTER = ("--strategy=multi_worker_mirrored", "--num_workers=2")
 SERVED = ("--strategy=parameter_server", "--num_workers=2", "--num_parameter_servers=1")
 WHERE = [
@@ -145,7 +147,8 @@ def test_a_train_dir_that_vanishes_is_told(strategy: tuple[str, ...], tmp_path: 
     run = tmp_path / "run"
     with running_command("launch.train", *_flags(tmp_path, run), "--max_steps=1000000", *strategy) as (process, mark):
         assert process.stdout is not None
-        assert any(line.startswith("training step 50 ") for line in process.stdout)
+        # An asynchronous chief makes some of the steps alone.
+        assert any((found := STEP.match(line)) and int(found[1]) >= 50 for line in process.stdout)
         run.rename(tmp_path / "away")  # as an unmount does
         output = process.stdout.read()
         assert process.wait(timeout=120) == 3, output
