@@ -128,7 +128,7 @@ class MyLoss(BaseLoss):
 }
 
 
-@pytest.mark.parametrize("way", ["launch.submit", "ray job submit"])
+@pytest.mark.parametrize("way", [pytest.param("launch.submit", marks=pytest.mark.slow), "ray job submit"])
 def test_training_runs_as_a_job_with_the_model_and_the_loss_of_the_folder_it_is_sent_from(
     cluster: dict[str, str], photos: Path, tmp_path: Path, way: str
 ) -> None:

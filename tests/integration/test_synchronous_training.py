@@ -95,7 +95,7 @@ def test_two_devices_take_the_path_of_one(alone: Path, on_two_devices: Path, cas
     _assert_one_path(alone, on_two_devices, case)
 
 
-@pytest.mark.parametrize("case", ["LogisticModel:0.01:50", "CnnModel:0.01:10"])
+@pytest.mark.parametrize("case", ["LogisticModel:0.01:50", pytest.param("CnnModel:0.01:10", marks=pytest.mark.slow)])
 def test_devices_that_clip_before_they_reduce_take_another_path(alone: Path, case: str, tmp_path: Path) -> None:
     _begin_as(alone, tmp_path, case)
     _finish(_start(tmp_path, "clip-before", case, replicas=2))
@@ -104,7 +104,9 @@ def test_devices_that_clip_before_they_reduce_take_another_path(alone: Path, cas
     assert set(_variables(tmp_path, case, int(case.rpartition(":")[2]))), "it trained to its end"
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.slow if case == "CnnModel:0.001:50" else ()) for case in CASES]
+)
 def test_two_workers_take_the_path_of_one_process(alone: Path, case: str, tmp_path: Path) -> None:
     _begin_as(alone, tmp_path, case)
     leases = [PortLease(), PortLease()]

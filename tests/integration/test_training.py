@@ -125,6 +125,7 @@ def test_training_goes_on_where_it_ended_unless_it_is_begun_anew(photos: Path, t
     assert (train_dir / "notes.txt").read_text() == "mine", "what no run wrote stays"
 
 
+@pytest.mark.slow
 def test_an_evaluator_that_is_killed_beside_a_local_run_has_a_successor(tmp_path: Path) -> None:
     data = tmp_path / "train"
     write_shard(data, good_records(64))

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pytest
 import ray
 
+from cvd_cluster.prediction import predictor_pool
 from cvd_cluster.prediction.input_files import look_at
 from cvd_cluster.prediction.piece_columns import OFFSETS, REPORT, PieceReport, to_table
 from cvd_cluster.prediction.piece_reader import read_piece
@@ -110,6 +111,24 @@ def test_every_block_is_predicted_once(block):
     assert _answers(_pool([], [], predictors=2), [block] * 3) == [(0, [])] * 3 + [(1, [])] * 3
 
 
+class WhoPredictor(FakePredictor):
+    """Answers with its process."""
+
+    def predict(self, block: pa.Table, crashing: Collection[RecordPlace] = ()) -> list[int]:  # type: ignore[override]
+        time.sleep(0.3)
+        return [os.getpid()]
+
+
+def test_the_pieces_of_one_file_go_to_all_predictors(block):
+    actor_class = ray.remote(num_cpus=1, max_restarts=0, max_concurrency=3)(WhoPredictor)
+    pool = PredictorPool(lambda: actor_class.remote([]), 2, BATCH, print, lambda count: None)
+    pieces = [ray.put(ray.get(block).slice(index, 1)) for index in (0, 1)]
+    try:
+        assert len({process for some in pool.predict(pieces * 6) for process in some}) == 2
+    finally:
+        pool.end()
+
+
 def test_a_block_that_takes_long_is_told_of_meanwhile(block):
     told: list[int] = []
     assert _answers(_pool([], [], "", False, "", 4.0, told=told), [block]) == [(0, []), (1, [])]
@@ -146,7 +165,8 @@ def test_several_deadly_pieces_with_no_good_one_between_end_no_run(block):
     assert _answers(_pool([], [3]), [piece] * 5) == [(0, [3])] * 5
 
 
-def test_a_model_that_kills_whatever_it_is_given_ends_the_run(block):
+def test_a_model_that_kills_whatever_it_is_given_ends_the_run(block, monkeypatch):
+    monkeypatch.setattr(predictor_pool, "_DEATHS_IN_A_ROW", 6)
     with pytest.raises(InfrastructureError, match="die whatever they are given"):
         _answers(_pool([], range(20)), [block])
 
