@@ -22,7 +22,7 @@ _PROVIDER_KEYS = {
     "namespace", "project_id", "region", "resource_group", "security_group", "subnet_id", "subscription_id", "tags",
     "type", "use_external_head_ip", "use_internal_ips", "worker_ips",
 }  # fmt: skip
-_RAYS_OWN = {"SubnetIds"}  # which Ray takes out before it asks Amazon
+_RAYS_OWN = {"SubnetIds", "sourceInstanceTemplate"}  # which Ray takes out before it asks for a machine
 _DESCRIBED_BY = {"gcp": "googleapiclient", "aws": "botocore"}
 
 
@@ -55,8 +55,9 @@ def troubles_of(config: Mapping[str, Any], *, announce: Callable[[str], None]) -
 def _google(node_config: Mapping[str, Any]) -> Iterator[str]:
     from googleapiclient import discovery_cache
 
-    if "machineType" not in node_config and "acceleratorType" in node_config:
+    if "machineType" not in node_config and {"acceleratorType", "acceleratorConfig"} & node_config.keys():
         return  # a TPU, which is no instance
+    node_config = {key: value for key, value in node_config.items() if key not in _RAYS_OWN}
     folder = Path(discovery_cache.__file__).parent / "documents"
     schemas = json.loads((folder / "compute.v1.json").read_text())["schemas"]
     yield from _against(node_config, {"$ref": "Instance"}, schemas, "")

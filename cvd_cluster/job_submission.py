@@ -46,6 +46,8 @@ def submit(command: str, flags: Sequence[str], options: SubmitOptions) -> int:
 
 
 def _submitted(client: Any, command: str, flags: Sequence[str], options: SubmitOptions) -> str:
+    import requests
+
     entrypoint = shlex.join(["python", "-m", f"launch.{command}", *flags])
     cpus = options.job_cpus if options.job_cpus is not None else float(command in _COMPUTING)
     environment = {
@@ -67,7 +69,7 @@ def _submitted(client: Any, command: str, flags: Sequence[str], options: SubmitO
                     entrypoint_num_gpus=options.job_gpus or None,
                 )
             )
-        except OSError as error:  # as requests words a connection that is lost
+        except (requests.RequestException, ConnectionError) as error:
             if time.monotonic() - begun > options.patience_seconds:
                 raise InfrastructureError(
                     "The connection to the cluster was lost while the job was submitted",
@@ -81,7 +83,7 @@ def _submitted(client: Any, command: str, flags: Sequence[str], options: SubmitO
             unsure = True
             time.sleep(_RETRY_SECONDS)
         except (RuntimeError, ValueError) as error:
-            if unsure and "already exists" in str(error):
+            if unsure and options.job is None and "already exists" in str(error):
                 return job
             # The job server answers some seconds before the agent that starts jobs is there.
             if "try again later" not in str(error) or time.monotonic() - begun > _AGENT_SECONDS:
@@ -160,7 +162,8 @@ def _refused(options: SubmitOptions, error: Exception) -> UserError | Infrastruc
         return UserError(
             "--job is the id of another job of this cluster",
             asked=f"--job={options.job}",
-            change="take another one, or leave --job out",
+            change="take another one, or leave --job out; where the connection was lost while it was submitted, it may "
+            "be this one: python -m launch.submit attach",
         )
     if "No available agent" in found:
         return InfrastructureError(

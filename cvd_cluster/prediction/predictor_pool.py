@@ -157,6 +157,8 @@ class PredictorPool:
                 self._died(actor, work, error)
                 continue
             self._free.append(actor)
+            self._counts.pop(actor, None)  # of its records some were in this block
+            self._asked.pop(actor, None)
             if parts is not None:  # None comes from loading
                 self._deaths_in_a_row = 0
                 yield parts

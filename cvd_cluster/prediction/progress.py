@@ -80,13 +80,15 @@ class Progress:
     def finish(self) -> None:
         """Tells of the last photos, if that is not done."""
         if self._shown != self.done:
+            self._shown = -1
             self._tell()
         if self._bar is not None:
-            self._bar.total = self.done
+            self._bar.n = self._bar.total = self.done
             self._bar.refresh()
 
     def _tell(self, outlook: str = "", *, under_way: int = 0) -> None:
-        self._last_line, self._shown = self._clock(), self.done + under_way
+        # What is under way is told a moment late; who reads it sees it grow.
+        self._last_line, self._shown = self._clock(), max(self._shown, self.done + under_way)
         self._announce(f"num examples processed: {self._shown} elapsed seconds: {self.elapsed:.2f}{outlook}")
 
     def _outlook(self, under_way: int = 0) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import os
 
 from cvd_cluster.preflight import LookAtNodes
@@ -25,6 +26,9 @@ from estimators.experiment_options import ExperimentOptions
 from estimators.local_training import check_last_evaluated
 
 _MARK_SECS = 5.0
+_STRANDED_SECS = 30.0
+# Of its new node, beside the training that goes on.
+_LOOK_AGAIN_SECS, _LOOK_PAUSES = 30.0, 5
 
 
 class EvaluatorCare:
@@ -59,7 +63,8 @@ class EvaluatorCare:
         self._look_at_nodes = look_at_nodes
         self._begun_at = float("inf")
         self._marked_at = float("-inf")
-        self._waits = False
+        self._waits_since: float | None = None
+        self._seen_at, self._looked_at = float("-inf"), float("-inf")
         self.given_up: HarnessError | None = None
         """Why it is not started any more."""
 
@@ -78,6 +83,7 @@ class EvaluatorCare:
 
     def look_after(self, snapshot: GroupSnapshot, history: RunHistory, *, training_is_over: bool) -> RunHistory:
         """Starts it again if it must be; the history with that in it."""
+        self._seen_at = snapshot.clock
         self._mark_watched(snapshot)
         for task, status in snapshot.statuses.items():
             if task.role != "evaluator" or self.given_up is not None:
@@ -100,7 +106,9 @@ class EvaluatorCare:
                 cause = str(decision.error.summary) if decision.error else ""
                 self._events.record(event_of(EventKind.EVALUATOR_GIVEN_UP, status, snapshot.time, cause))
             elif decision.action is Action.RESTART:
-                if status.loss is not None and not self._may_begin_anew(task, status, snapshot):
+                # While room is found for a new generation its actor may be gone with the old room.
+                replacing = status.loss is not None and self._generations.is_replacing
+                if replacing or (status.loss is not None and not self._may_begin_anew(task, status, snapshot)):
                     continue
                 self._events.record(event_of(EventKind.PROCESS_RESTARTED, status, snapshot.time, decision.cause))
                 number, plan = self._generations.number, self._generations.plan
@@ -115,7 +123,7 @@ class EvaluatorCare:
 
     def _mark_watched(self, snapshot: GroupSnapshot) -> None:
         """Its checkpoints are kept while it starts, hangs, or takes long for a batch: another one will want them."""
-        there = snapshot.clock >= self._begun_at and self.given_up is None and not self._waits
+        there = snapshot.clock >= self._begun_at and self.given_up is None and self._waits_since is None
         if there and snapshot.of_role("evaluator") and snapshot.clock - self._marked_at >= _MARK_SECS:
             with contextlib.suppress(OSError):  # a full disk is told by those that train
                 mark_watched(self._options.train_dir)
@@ -124,31 +132,50 @@ class EvaluatorCare:
     def _may_begin_anew(self, task: Task, status: RoleStatus, snapshot: GroupSnapshot) -> bool:
         """Whether there is a node for it, one that was looked at."""
         if not self._room.has_node(task):
-            if not self._waits:
+            if self._waits_since is None:
                 cause = "no node has room for it now; training goes on"
                 self._events.record(event_of(EventKind.WAITING_FOR_NODES, status, snapshot.time, cause))
-            self._waits = True
+                self._waits_since = snapshot.clock
             return False
-        self._waits = False
+        self._waits_since = None
+        if snapshot.clock - self._looked_at < _LOOK_AGAIN_SECS:
+            return False
+        self._looked_at = snapshot.clock
+        waits = itertools.count()
+
+        def pause() -> None:
+            if next(waits) >= _LOOK_PAUSES:  # those that train must be looked at meanwhile
+                raise InfrastructureError("A node takes long to answer")
+
         try:
-            self._look_at_nodes(self._room.tasks, self._room.placement_group)
-        except InfrastructureError:  # it was lost again, or will answer later
+            self._look_at_nodes(self._room.tasks, self._room.placement_group, pause)
+        except (InfrastructureError, OSError):  # it was lost again, or will answer later; of a disk others tell
             return False
         except HarnessError as error:
             self.given_up = error
             self._events.record(event_of(EventKind.EVALUATOR_GIVEN_UP, status, snapshot.time, error.summary))
             return False
+        self._looked_at = float("-inf")
         return True
 
-    def take_room_of_those_that_trained(self) -> None:
-        """To be called after training: an evaluator whose node is gone has their room then."""
-        stranded = [task for task in self._room.tasks if task.role == "evaluator" and not self._room.has_node(task)]
-        if stranded and self.given_up is None:
+    @property
+    def is_stranded(self) -> bool:
+        """True if there was no room for it for so long that it is not lost with what is lost now."""
+        return self._waits_since is not None and self._seen_at - self._waits_since > _STRANDED_SECS
+
+    def has_ended_with_all_room(self, snapshot: GroupSnapshot) -> bool:
+        """To be asked after training: True if it evaluates nothing more, or if there is none.
+
+        One whose node is gone has the room of those that trained then.
+        """
+        stranded = [
+            task
+            for task, status in snapshot.statuses.items()
+            if task.role == "evaluator" and status.loss is not None and not self._room.has_node(task)
+        ]
+        if stranded and self.given_up is None and any(task.role != "evaluator" for task in self._room.tasks):
             self._group.end_actors_that_trained()
             self._room.keep(stranded)
-
-    def has_ended(self, snapshot: GroupSnapshot) -> bool:
-        """True if it evaluates nothing more, or if there is none."""
         evaluators = snapshot.of_role("evaluator")
         return self.given_up is not None or all(one.phase is RolePhase.DONE for one in evaluators)
 

@@ -14,7 +14,7 @@ from cvd_cluster.supervision.snapshot import GroupSnapshot
 from cvd_cluster.supervision_options import SupervisionOptions
 from estimators.errors import InfrastructureError
 from estimators.experiment_options import ExperimentOptions
-from estimators.generation import begin_generation
+from estimators.generation import begin_generation, check_is_known
 from estimators.torn_checkpoints import set_torn_aside
 from estimators.training_plan import TrainingPlan
 
@@ -32,6 +32,7 @@ class Generations:
       look_at_nodes: called when other nodes may have come.
       events: told of all that is done.
       announce: takes a line for people.
+      evaluator_is_stranded: whether there was no room for the evaluator for some time.
       look: a look at the roles.
       pause: a moment of waiting, and a look at the roles after it.
     """
@@ -48,6 +49,7 @@ class Generations:
         look_at_nodes: LookAtNodes,
         events: EventLog,
         announce: Callable[[str], None],
+        evaluator_is_stranded: Callable[[], bool],
         look: Callable[[], GroupSnapshot],
         pause: Callable[[], GroupSnapshot],
     ) -> None:
@@ -56,8 +58,10 @@ class Generations:
         self._min_workers = supervision.min_workers or room.num_workers
         self._placement_timeout_secs, self._events = placement_timeout_secs, events
         self._look, self._pause, self._look_at_nodes = look, pause, look_at_nodes
-        self._announce = announce
+        self._announce, self._evaluator_is_stranded = announce, evaluator_is_stranded
         self._moved = False
+        self.is_replacing = False
+        """True from the end of a generation to the next one."""
 
     @property
     def number(self) -> int:
@@ -88,16 +92,22 @@ class Generations:
           UserError: a node that has come cannot be used; nothing was started on it.
         """
         self._events.of_run(EventKind.GENERATION_ENDED, cause)
-        self._group.end_processes()
-        self._look()  # so that their end is told
-        self._moved |= self._find_room()
-        # Others may be lost while room is looked for.
-        while (gone_at := self._last_is_gone_at()) and self._pause().clock < gone_at:
-            pass
-        self._check_nodes()
-        # A machine that lost its power may have lost the end of what it wrote last.
-        set_torn_aside(self._options.train_dir, announce=self._announce)
-        self.begin(cause)
+        self.is_replacing = True
+        try:
+            self._group.end_processes()
+            self._look()  # so that their end is told
+            self._find_room()
+            # Others may be lost while room is looked for.
+            while (gone_at := self._last_is_gone_at()) and self._pause().clock < gone_at:
+                pass
+            self._check_nodes()
+            # In a folder that is another one now, a mount point say, training would begin at step 0.
+            check_is_known(self._options.train_dir, self.number)
+            # A machine that lost its power may have lost the end of what it wrote last.
+            set_torn_aside(self._options.train_dir, announce=self._announce)
+            self.begin(cause)
+        finally:
+            self.is_replacing = False
 
     def _check_nodes(self) -> None:
         try:
@@ -110,22 +120,27 @@ class Generations:
     def _last_is_gone_at(self) -> float:
         return max((loss.gone_at for loss in self._group.losses()), default=0.0)
 
-    def _find_room(self) -> bool:
-        """True if there are other bundles than before."""
+    def _find_room(self) -> None:
         if self._room.is_whole():
-            return False
+            return
         self._events.of_run(
             EventKind.WAITING_FOR_NODES, f"up to --placement_timeout_secs={self._placement_timeout_secs:g} s"
         )
+        if self._evaluator_is_stranded():
+            # Ray places all bundles that have no node or none: a worker would wait for the evaluator's too.
+            self._moved = True
+            self._room.keep([task for task in self._room.tasks if task.role != "evaluator"])
         if self._room.wait_until_whole(self._placement_timeout_secs, pause=self._pause):
-            return False
+            return
         before = self._room.num_workers
+        self._moved = True
         self._room.shrink(self._min_workers, pause=self._pause)
         now = self._room.num_workers
+        if now == before:
+            return
         self._events.of_run(EventKind.FEWER_WORKERS, f"{now} instead of {before}")
         share = self.plan.examples_per_step * now // before
         synchronous = self.plan.strategy == "multi_worker_mirrored"
         self.plan = dataclasses.replace(
             self.plan, num_workers=now, examples_per_step=share if synchronous else self.plan.examples_per_step
         )
-        return True

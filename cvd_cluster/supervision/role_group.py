@@ -68,8 +68,11 @@ class RoleGroup:
           RoleLostError: a role does not start.
         """
         for task in list(self._handles):
-            lost = self._handles[task].is_lost and task.role != "evaluator"  # which begins again when it has a node
-            if moved or task not in tasks or lost:
+            if task.role == "evaluator":  # one that is lost begins again when it has a node
+                stale = moved and task in tasks
+            else:
+                stale = moved or task not in tasks or self._handles[task].is_lost
+            if stale:
                 self._handles.pop(task).kill()
         new = [task for task in tasks if task not in self._handles]
         for bundle, task in enumerate(tasks):

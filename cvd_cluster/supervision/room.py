@@ -53,7 +53,7 @@ class Room:
 
     def has_node(self, task: Task) -> bool:
         """True if its bundle is on a node that is there, and Ray can say so."""
-        return self._have_nodes([task])
+        return task in self.tasks and self._have_nodes([task])
 
     def _have_nodes(self, tasks: Sequence[Task]) -> bool:
         if not control_service_answers():
@@ -105,17 +105,21 @@ class Room:
     def shrink(self, min_workers: int, *, pause: Callable[[], object]) -> None:
         """Finds room for as many workers as there is room for; all actors in the old bundles end.
 
+        Ray places all bundles or none. So an evaluator is left out before a worker is.
+
         Raises:
           InfrastructureError: there is not even room for `min_workers`.
         """
-        wanted = self.num_workers
+        wanted, before = self.num_workers, self.tasks
+        for count in range(wanted, min_workers - 1, -1):
+            some = [task for task in before if not task.trains or task.worker_index < count]
+            without_evaluators = [task for task in some if task.role != "evaluator"]
+            for tasks in (some, without_evaluators) if len(some) > len(without_evaluators) else (some,):
+                if tuple(tasks) != before:
+                    self.keep(tasks)
+                    if self.wait_until_whole(0, pause=pause):
+                        return
         self.release()
-        for count in range(wanted - 1, min_workers - 1, -1):
-            self.tasks = tuple(task for task in self.tasks if not task.trains or task.worker_index < count)
-            self._own = self.placement_group = placement_group(bundles_for(self.tasks), strategy="PACK")
-            if self.wait_until_whole(0, pause=pause):
-                return
-            self.release()
         raise InfrastructureError(
             "A node was lost, and the cluster has no room for the run any more",
             asked=f"{wanted} workers, and no less than --min_workers={min_workers}",
@@ -125,7 +129,7 @@ class Room:
         )
 
     def keep(self, tasks: Sequence[Task]) -> None:
-        """Asks for room for these alone; all actors in the old bundles end."""
+        """Asks for room for these of its tasks alone; all actors in the old bundles end."""
         self.release()
         self.tasks = tuple(tasks)
         self._own = self.placement_group = placement_group(bundles_for(self.tasks), strategy="PACK")

@@ -86,6 +86,7 @@ class Supervisor:
             look_at_nodes=look_at_nodes,
             events=self._events,
             announce=announce,
+            evaluator_is_stranded=lambda: self._evaluator.is_stranded,
             look=self._look,
             pause=self._pause,
         )
@@ -125,9 +126,10 @@ class Supervisor:
         )
         self._watch.tell_steps(snapshot, started=self._started)
         check_last_step_saved(self._options, max_steps)
-        self._evaluator.take_room_of_those_that_trained()
         patience = self._supervision.final_evaluation_timeout_secs
-        snapshot = self._until(lambda snapshot: self._evaluator.has_ended(snapshot) or self._clock() - begun > patience)
+        snapshot = self._until(
+            lambda snapshot: self._evaluator.has_ended_with_all_room(snapshot) or self._clock() - begun > patience
+        )
         self._evaluator.check_ended_well(snapshot)
 
     def _until(self, reached: Callable[[GroupSnapshot], bool]) -> GroupSnapshot:

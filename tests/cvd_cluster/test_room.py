@@ -23,6 +23,7 @@ class FakeRay:
     Attributes:
       raylets: node -> the port of this machine that stands for its raylet; 0 if its machine is gone.
       answers: whether its control service can be connected to.
+      room_for: how many bundles find a node; of more, none does.
       notices_at: when Ray takes "b" for lost, and gives its bundle to the node that is there then, if there is one.
     """
 
@@ -31,6 +32,7 @@ class FakeRay:
         self.homes = {0: "a", 1: "b"}
         self.groups: list[int] = []
         self.answers = True
+        self.room_for = 9
 
     def nodes(self) -> list[dict[str, Any]]:
         return [
@@ -54,7 +56,7 @@ class FakeRay:
         assert strategy == "PACK" and bundles
         # Ray knows no better than to take a node that it believes to be there.
         free = "b" if self.clock.now < self.notices_at else "a"
-        self.homes = dict.fromkeys(range(len(bundles)), free)
+        self.homes = dict.fromkeys(range(len(bundles)), free if len(bundles) <= self.room_for else "")
         self.groups.append(len(bundles))
         return object()
 
@@ -134,6 +136,26 @@ def test_an_evaluator_without_a_node_keeps_nobody_from_training(cluster: FakeRay
     cluster.notices_at = cluster.clock.now
     made.keep([evaluator])
     assert made.tasks == (evaluator,) and cluster.groups == [1] and made.has_node(evaluator) and made.is_whole()
+
+
+@pytest.mark.parametrize(("room_for", "left"), [(3, "chief-0 worker-0 worker-1"), (2, "chief-0 worker-0")])
+def test_an_evaluator_is_left_out_before_a_worker_is(cluster: FakeRay, room_for: int, left: str) -> None:
+    second, evaluator = Task("worker", 1, 1.0, 0), Task("evaluator", 0, 1.0, 0)
+    cluster.notices_at, cluster.room_for = cluster.clock.now, room_for
+    made = Room(object(), (*TASKS, second, evaluator))
+    made.shrink(2, pause=pause(cluster))
+    assert " ".join(task.name for task in made.tasks) == left and made.is_whole()
+
+
+def test_a_worker_comes_before_an_evaluator_and_without_any_room_it_is_told(cluster: FakeRay) -> None:
+    evaluator = Task("evaluator", 0, 1.0, 0)
+    cluster.notices_at, cluster.room_for = cluster.clock.now, 2
+    made = Room(object(), (*TASKS, evaluator))
+    made.shrink(1, pause=pause(cluster))
+    assert made.tasks == TASKS
+    cluster.room_for = 0
+    with pytest.raises(InfrastructureError, match="no room"):
+        Room(object(), (*TASKS, evaluator)).shrink(1, pause=pause(cluster))
 
 
 def test_a_control_service_that_is_gone_is_asked_nothing_since_ray_would_end_this_process(

@@ -475,17 +475,57 @@ def test_an_evaluator_whose_node_is_gone_waits_for_another_and_has_the_room_of_t
         run.group.homeless = {EVALUATOR}
         return {EVALUATOR: status(EVALUATOR, LOST, exit_code=None, loss=GONE)}
 
-    script = [{CHIEF: status(CHIEF)}, lose, *([{}] * 5), ALL_DONE, {}, {}, {EVALUATOR: status(EVALUATOR, DONE)}]
+    script = [{CHIEF: status(CHIEF)}, lose, *([{}] * 5), ALL_DONE, {}, {}, {}, {EVALUATOR: status(EVALUATOR, DONE)}]
     run = Run(tmp_path, script, [CHIEF, WORKER, EVALUATOR])
     run()
     assert run.group.done == ["generation 1", "end actors", "keep evaluator-0", "replace evaluator-0"]
     assert run.events("waiting_for_nodes", "generation_ended") == [("waiting_for_nodes", "evaluator-0")]
 
 
+def test_with_a_stranded_evaluator_a_lost_worker_waits_for_its_own_room_alone(tmp_path: Path) -> None:
+    evaluated(tmp_path, 5)
+
+    def lose_evaluator() -> dict[Task, Any]:
+        run.group.homeless = {EVALUATOR}
+        return {EVALUATOR: status(EVALUATOR, LOST, exit_code=None, loss=GONE)}
+
+    def lose_worker() -> dict[Task, Any]:
+        run.group.whole = False
+        return {WORKER: status(WORKER, LOST, exit_code=None, loss=GONE)}
+
+    def come() -> dict[Task, Any]:
+        run.group.whole = True
+        return {}
+
+    alive = [{CHIEF: status(CHIEF, local_steps=n), WORKER: status(WORKER, local_steps=n)} for n in range(4, 44)]
+    end = [{EVALUATOR: status(EVALUATOR, DONE)}]
+    script = [{CHIEF: status(CHIEF)}, lose_evaluator, *alive, lose_worker, {}, come, {}, ALL_DONE, *([{}] * 3), *end]
+    run = Run(tmp_path, script, [CHIEF, WORKER, EVALUATOR])
+    run()
+    done = run.group.done
+    assert done[:4] == ["generation 1", "end", "keep chief-0, worker-0", "generation 2"]
+    assert done[4:] == ["end actors", "keep evaluator-0", "replace evaluator-0"]
+
+
+def test_a_folder_that_is_another_one_now_gets_no_new_generation(tmp_path: Path) -> None:
+    def mount() -> dict[Task, Any]:
+        for path in tmp_path.iterdir():
+            if path.name not in ("events.jsonl", "run_state.json"):
+                path.unlink()
+        return {WORKER: status(WORKER, LOST, exit_code=None, loss=GONE)}
+
+    run = Run(tmp_path, [{}, mount], [CHIEF, WORKER])
+    with pytest.raises(InfrastructureError, match="--train_dir"):
+        run()
+    assert run.group.done == ["generation 1", "end"] and not (tmp_path / "generation.json").exists()
+
+
 def test_an_evaluator_begins_on_another_node_once_that_was_looked_at(tmp_path: Path) -> None:
     lost = {EVALUATOR: status(EVALUATOR, LOST, exit_code=None, loss=GONE)}
     evaluated(tmp_path, 5)
-    run = Run(tmp_path, [{CHIEF: status(CHIEF)}, lost, {}, ALL_DONE, {}, {EVALUATOR: status(EVALUATOR, DONE)}])
+    later = [{CHIEF: status(CHIEF, local_steps=n), WORKER: status(WORKER, local_steps=n)} for n in range(4, 40)]
+    end = [ALL_DONE, {}, {EVALUATOR: status(EVALUATOR, DONE)}]
+    run = Run(tmp_path, [{CHIEF: status(CHIEF)}, lost, *later, *end], [CHIEF, WORKER, EVALUATOR])
     run.group.bad_nodes = [InfrastructureError("A node of the cluster cannot be looked at")]
     run()
     assert run.group.done == ["generation 1", "bad node", "replace evaluator-0"]
