@@ -82,6 +82,7 @@ def test_a_run_in_a_bucket_is_trained_evaluated_continued_and_predicted_with(
     assert storage.list_dir(f"{bucket}/out") == ["submission.csv", "submission.csv.json"]
 
 
+@pytest.mark.slow
 def test_two_workers_and_an_evaluator_share_a_train_dir_in_a_bucket(emulator: Emulator, bucket: str, data: str) -> None:
     run = f"{bucket}/run"
     done = run_command(

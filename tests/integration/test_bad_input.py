@@ -12,6 +12,7 @@ from tests.integration.commands import Finished, run_command
 from tests.integration.shards import good_records, jpeg, write_shard
 
 CLUSTER = ("--strategy=multi_worker_mirrored", "--num_workers=2")
+LOCAL_AND_SLOW_CLUSTER = [pytest.param((), id="local"), pytest.param(CLUSTER, id="cluster", marks=pytest.mark.slow)]
 
 
 def _no_tfrecord(folder: Path) -> None:
@@ -106,7 +107,7 @@ def _assert_told(output: str, wanted: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("mistake", DATA_MISTAKES)
-@pytest.mark.parametrize("strategy", [(), CLUSTER], ids=["local", "cluster"])
+@pytest.mark.parametrize("strategy", LOCAL_AND_SLOW_CLUSTER)
 def test_a_damaged_data_set_is_told_before_anything_is_written(
     mistake: str, strategy: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -153,7 +154,7 @@ def _shards_with_damage_in_the_middle(folder: Path) -> None:
     damaged.write_bytes(bytes(data))
 
 
-@pytest.mark.parametrize("strategy", [(), CLUSTER], ids=["local", "cluster"])
+@pytest.mark.parametrize("strategy", LOCAL_AND_SLOW_CLUSTER)
 def test_damage_met_later_ends_the_run_with_the_same_message_and_keeps_checkpoints(
     strategy: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -168,7 +169,7 @@ def test_damage_met_later_ends_the_run_with_the_same_message_and_keeps_checkpoin
     assert list((tmp_path / "run").glob("model.ckpt-*.index")), "the checkpoints stay"
 
 
-@pytest.mark.parametrize("strategy", [(), CLUSTER], ids=["local", "cluster"])
+@pytest.mark.parametrize("strategy", LOCAL_AND_SLOW_CLUSTER)
 def test_bad_records_are_skipped_and_counted_if_asked_for(strategy: tuple[str, ...], tmp_path: Path) -> None:
     _shards_with_damage_in_the_middle(tmp_path)
     done = _train(tmp_path, "--on_bad_record=skip", *strategy)
@@ -179,7 +180,7 @@ def test_bad_records_are_skipped_and_counted_if_asked_for(strategy: tuple[str, .
     assert (tmp_path / "run" / "export" / "step_30").is_dir()
 
 
-@pytest.mark.parametrize("strategy", [(), CLUSTER], ids=["local", "cluster"])
+@pytest.mark.parametrize("strategy", LOCAL_AND_SLOW_CLUSTER)
 def test_a_run_whose_newest_checkpoint_is_torn_goes_on_from_the_one_before(
     strategy: tuple[str, ...], tmp_path: Path
 ) -> None:

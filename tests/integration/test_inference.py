@@ -259,6 +259,7 @@ def test_one_prediction_has_many_forms_and_a_side_file(runs: Runs, tmp_path: Pat
     assert side["versions"]["tensorflow"] == "2.15.1" and side["options"]["batch_size"] == 128
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_is_newer_than_all_exports_is_exported_first(tmp_path: Path) -> None:
     write_shard(tmp_path / "train", good_records(40))
     write_shard(tmp_path / "in", _records(range(5)))

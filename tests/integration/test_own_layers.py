@@ -59,8 +59,9 @@ def test_penalties_shrink_weights_once_and_moving_averages_move(strategy: str, t
     assert end.get_tensor("own/second/weights").shape == (3, 3), "--model_params"
     for name in KERNELS:
         shrunk = end.get_tensor(name) / first.get_tensor(name)
-        # Asynchronous steps may begin from weights of one step before.
-        tolerance = 0.01 if "server" in strategy else 1e-5
+        # Asynchronous steps may begin from weights of one step before, and a checkpoint may hold
+        # one that is not counted yet; a penalty that is lost, halved or doubled makes 17 % and more.
+        tolerance = 0.1 if "server" in strategy else 1e-5
         np.testing.assert_allclose(shrunk, (1 - RATE * PENALTY) ** last, rtol=tolerance, err_msg=name)
     for moment in ("mean", "variance"):
         moving = {name for name in names if name.endswith(f"/moving_{moment}")}

@@ -165,6 +165,7 @@ def test_several_deadly_pieces_with_no_good_one_between_end_no_run(block):
     assert _answers(_pool([], [3]), [piece] * 5) == [(0, [3])] * 5
 
 
+@pytest.mark.slow
 def test_a_model_that_kills_whatever_it_is_given_ends_the_run(block, monkeypatch):
     monkeypatch.setattr(predictor_pool, "_DEATHS_IN_A_ROW", 6)
     with pytest.raises(InfrastructureError, match="die whatever they are given"):
