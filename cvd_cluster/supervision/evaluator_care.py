@@ -163,11 +163,8 @@ class EvaluatorCare:
         """True if there was no room for it for so long that it is not lost with what is lost now."""
         return self._waits_since is not None and self._seen_at - self._waits_since > _STRANDED_SECS
 
-    def has_ended_with_all_room(self, snapshot: GroupSnapshot) -> bool:
-        """To be asked after training: True if it evaluates nothing more, or if there is none.
-
-        One whose node is gone has the room of those that trained then.
-        """
+    def take_room_if_stranded(self, snapshot: GroupSnapshot) -> None:
+        """To be called after training: if its node is gone, it has the room of those that trained."""
         stranded = [
             task
             for task, status in snapshot.statuses.items()
@@ -176,6 +173,9 @@ class EvaluatorCare:
         if stranded and self.given_up is None and any(task.role != "evaluator" for task in self._room.tasks):
             self._group.end_actors_that_trained()
             self._room.keep(stranded)
+
+    def has_ended(self, snapshot: GroupSnapshot) -> bool:
+        """True if it evaluates nothing more, or if there is none."""
         evaluators = snapshot.of_role("evaluator")
         return self.given_up is not None or all(one.phase is RolePhase.DONE for one in evaluators)
 

@@ -127,9 +127,7 @@ class Supervisor:
         self._watch.tell_steps(snapshot, started=self._started)
         check_last_step_saved(self._options, max_steps)
         patience = self._supervision.final_evaluation_timeout_secs
-        snapshot = self._until(
-            lambda snapshot: self._evaluator.has_ended_with_all_room(snapshot) or self._clock() - begun > patience
-        )
+        snapshot = self._until(lambda snapshot: self._evaluation_ended(snapshot) or self._clock() - begun > patience)
         self._evaluator.check_ended_well(snapshot)
 
     def _until(self, reached: Callable[[GroupSnapshot], bool]) -> GroupSnapshot:
@@ -259,6 +257,10 @@ class Supervisor:
             ended = [f"{status.name}: {verdict.how_it_ended(status)}" for status in verdict.in_trouble(snapshot)]
             why = "; ".join(ended) or f"{chief.name} did not save one within {_SAVING_SECS:g} s"
             raise self._signals.error(f"nothing was saved since the signal ({why}); {newest_checkpoint(self._options)}")
+
+    def _evaluation_ended(self, snapshot: GroupSnapshot) -> bool:
+        self._evaluator.take_room_if_stranded(snapshot)
+        return self._evaluator.has_ended(snapshot)
 
     def _workers_ended(self, snapshot: GroupSnapshot) -> bool:
         return all(status.phase.is_terminal for status in snapshot.of_role("chief", "worker"))

@@ -327,7 +327,7 @@ def test_an_order_to_stop_reaches_the_process(start: Start) -> None:
     assert lines(until(actor, lambda status: bool(status.lines))) == ['{"stop": true}']
 
 
-@pytest.mark.skipif(not may_trace(), reason="no right to trace processes here: CAP_SYS_PTRACE, or ptrace_scope 0")
+@pytest.mark.skipif(not may_trace(), reason="no right to trace processes here: CAP_SYS_PTRACE, or ptrace_scope 0 or 1")
 def test_stacks_of_a_process_are_in_its_log(start: Start, tmp_path: Path) -> None:
     actor = start("def in_a_long_sleep(): time.sleep(60)\nreport('line', text='there'); in_a_long_sleep()")
     until(actor, lambda status: bool(status.lines))
