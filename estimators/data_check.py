@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from estimators import storage
 from estimators.conversion.manifest import counts_from_manifest
 from estimators.conversion.new_folder import check_complete
+from estimators.conversion.progress import shown
 from estimators.errors import DataError, UserError
 from estimators.picture_size import picture_size
 from estimators.record_schema import IMAGE_ENCODED, IMAGE_ID, IMAGE_LABEL, parse_example
@@ -57,7 +58,7 @@ def check_data(
     def pass_over(damage: Exception) -> None:
         announce(f"damaged, will be skipped: {damage}")
 
-    for path in paths:
+    for path in shown(paths, len(paths), "files looked at"):
         _check_readable(path, flag)
         try:
             _try_first_record(path, num_classes)
@@ -73,7 +74,8 @@ def check_data(
     # Whoever expects damage has every header looked at.
     counts = None if skip else counts_from_manifest(paths)
     if counts is None:
-        counts = tuple(count_records(path, on_damage=pass_over if skip else None) for path in paths)
+        each = (count_records(path, on_damage=pass_over if skip else None) for path in paths)
+        counts = tuple(shown(each, len(paths), "files counted"))
     if not sum(counts):
         raise DataError(
             f"The files of --{flag} hold no record",

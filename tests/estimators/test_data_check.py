@@ -43,6 +43,21 @@ def test_files_are_found_in_order_and_counted(tmp_path: Path) -> None:
     assert files == DataFiles(tuple(paths), (1, 2, 3)) and files.examples == 6 and lines == []
 
 
+def test_looking_at_many_files_shows_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("estimators.conversion.progress._SECONDS_BETWEEN_LINES", 0.0)
+    for name in ("t-0", "t-1"):
+        numbered_file(tmp_path / name, range(3))
+    check(tmp_path / "t-*")
+    assert capsys.readouterr().out.splitlines() == [
+        "1 of 2 files looked at",
+        "2 of 2 files looked at",
+        "1 of 2 files counted",
+        "2 of 2 files counted",
+    ]
+
+
 def test_a_pattern_that_matches_nothing_names_what_is_there(tmp_path: Path) -> None:
     numbered_file(tmp_path / "train-0", [0])
     error = refused(tmp_path / "tarin-*")
