@@ -27,7 +27,8 @@ class Runs:
         return self.folder / "submission.csv"
 
     def predict(self, pattern: str, piece_bytes: int = PIECE_BYTES, **options: object) -> PredictionResult:
-        defaults = {"model_dir": str(self.model_dir), "output_file": str(self.output)}
+        # One predictor, unless a test is about several: each takes seconds to load TensorFlow.
+        defaults = {"model_dir": str(self.model_dir), "output_file": str(self.output), "max_worker_count": 1}
         made = PredictionOptions(input_data_pattern=pattern, **{**defaults, **options})  # type: ignore[arg-type]
         return run_prediction(made, announce=self.lines.append, piece_bytes=piece_bytes)
 
