@@ -8,8 +8,8 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from estimators import checkpoints, storage
@@ -44,26 +44,41 @@ class EvaluationReport:
     Attributes:
       line: called with each line for people.
       beat: called often, also in the middle of an evaluation, as a sign of life.
+      eval_name: of the evaluation, if it has a name and so a folder of its own.
+      made_with: what its numbers are of, see evaluation_identity.py.
     """
 
     line: Callable[[str], None]
     beat: Callable[[], None]
+    eval_name: str | None = None
+    made_with: Mapping[str, str] = field(default_factory=dict)
 
 
 def begin_report(
-    train_dir: str, line: Callable[[str], None], alive: Callable[[], None] = lambda: None
+    train_dir: str,
+    line: Callable[[str], None],
+    alive: Callable[[], None] = lambda: None,
+    *,
+    eval_name: str | None = None,
+    made_with: Mapping[str, str] | None = None,
 ) -> EvaluationReport:
     """Tells the chief, from now on at each beat, that an evaluator is there: so it keeps what is not evaluated yet.
+
+    For an evaluation with a name it keeps nothing: there may be any number of them.
 
     Args:
       train_dir: the folder of the run.
       line: called with each line for people.
       alive: called at most every second, as a sign of life.
+      eval_name: see EvaluationReport.
+      made_with: the same.
     """
-    storage.make_dirs(os.path.dirname(checkpoints.metrics_path(train_dir)))
+    storage.make_dirs(os.path.dirname(checkpoints.metrics_path(train_dir, eval_name)))
+    if eval_name:
+        return EvaluationReport(line, alive, eval_name, made_with or {})
     beat = _Beat(train_dir, alive)
     beat.mark_watched()  # it is no sign of life yet: until the first one a process has time to build its graph
-    return EvaluationReport(line, beat)
+    return EvaluationReport(line, beat, None, made_with or {})
 
 
 class _Beat:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,14 +72,14 @@ def latest_checkpoint(train_dir: str) -> Checkpoint | None:
     return next(reversed(list_checkpoints(train_dir)), None)
 
 
-def metrics_path(train_dir: str) -> str:
-    """The file with a JSON line for each evaluated checkpoint."""
-    return os.path.join(train_dir, "eval", "metrics.jsonl")
+def metrics_path(train_dir: str, eval_name: str | None = None) -> str:
+    """The file with a JSON line for each evaluated checkpoint; of the evaluation `eval_name`, if it has a name."""
+    return os.path.join(train_dir, f"eval_{eval_name}" if eval_name else "eval", "metrics.jsonl")
 
 
-def read_metrics(train_dir: str) -> list[dict[str, Any]]:
+def read_metrics(train_dir: str, eval_name: str | None = None) -> list[dict[str, Any]]:
     """One dictionary for each evaluated checkpoint, in the order of evaluation; [] if there is none."""
-    return _rows(metrics_path(train_dir))
+    return _rows(metrics_path(train_dir, eval_name))
 
 
 def _rows(path: str) -> list[dict[str, Any]]:
@@ -91,9 +92,22 @@ def _rows(path: str) -> list[dict[str, Any]]:
     return rows
 
 
-def evaluated_steps(train_dir: str) -> set[int]:
-    """Steps whose checkpoint is evaluated."""
-    return {int(row["global_step"]) for row in read_metrics(train_dir)}
+def evaluated_steps(
+    train_dir: str, eval_name: str | None = None, *, made_with: Mapping[str, str] | None = None
+) -> set[int]:
+    """Steps whose checkpoint is evaluated.
+
+    Args:
+      train_dir: the folder of the run.
+      eval_name: of the evaluation, if it has a name.
+      made_with: see evaluation_identity.py; rows that say something else are passed over.
+    """
+    wanted = (made_with or {}).items()
+    return {
+        int(row["global_step"])
+        for row in read_metrics(train_dir, eval_name)
+        if all(row.get(name, value) == value for name, value in wanted)
+    }
 
 
 def failed_path(train_dir: str) -> str:

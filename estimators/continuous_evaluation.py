@@ -31,7 +31,7 @@ def evaluate_continuously(
     keep_going: bool = False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Evaluates each complete checkpoint that is not in `eval/metrics.jsonl` yet, oldest first.
+    """Evaluates each complete checkpoint that is not in its `metrics.jsonl` yet, oldest first.
 
     Ends when training has ended and its last checkpoint is evaluated.
 
@@ -51,7 +51,8 @@ def evaluate_continuously(
       UserError: the run has ended, and none of its checkpoints is sound.
     """
     with tf.Graph().as_default():  # a FileWriter refuses to be made in eager mode
-        writer = tf.compat.v1.summary.FileWriter(os.path.join(train_dir, "eval"))
+        folder = os.path.dirname(checkpoints.metrics_path(train_dir, report.eval_name))
+        writer = tf.compat.v1.summary.FileWriter(folder)
     torn = _torn_already(train_dir, report.line)
     if keep_going:
         evaluator = TwiceTrying(evaluator, train_dir, report.line)
@@ -62,13 +63,13 @@ def evaluate_continuously(
         # The state first: a checkpoint that comes between the two looks is then seen in the next round.
         record = read_run_state(train_dir)
         failed = checkpoints.failed_steps(train_dir) if keep_going else set()
-        pending = _pending(train_dir, torn | failed, newest_only=run_once)
+        pending = _pending(train_dir, report, torn | failed, newest_only=run_once)
         for checkpoint in pending[:1]:  # one a round: by the next one another evaluator may have done its part
-            done += _evaluate_and_publish(train_dir, checkpoint, evaluator, report.line, writer, torn)
+            done += _evaluate_and_publish(train_dir, checkpoint, evaluator, report, writer, torn)
         training_ended = record is not None and (record.state.training_ended if keep_going else record.training_ended)
         passed_over = any(checkpoint.step in torn for checkpoint in pending)
         if (run_once and not passed_over) or (not pending and training_ended):
-            _say_end(train_dir, training_ended, done, report.line)
+            _say_end(train_dir, training_ended, done, report)
             return done
         if not pending:
             if not waiting and not done:
@@ -92,8 +93,12 @@ def _torn_already(train_dir: str, line: Callable[[str], None]) -> set[int]:
     return set(found.flaws)
 
 
-def _pending(train_dir: str, torn: Set[int], *, newest_only: bool) -> list[Checkpoint]:
-    evaluated = checkpoints.evaluated_steps(train_dir)
+def _evaluated(train_dir: str, report: EvaluationReport) -> set[int]:
+    return checkpoints.evaluated_steps(train_dir, report.eval_name, made_with=report.made_with)
+
+
+def _pending(train_dir: str, report: EvaluationReport, torn: Set[int], *, newest_only: bool) -> list[Checkpoint]:
+    evaluated = _evaluated(train_dir, report)
     complete = [checkpoint for checkpoint in checkpoints.list_checkpoints(train_dir) if checkpoint.step not in torn]
     candidates = complete[-1:] if newest_only else complete
     # "Newer than the last": after a restore from an older checkpoint the same step is not evaluated twice.
@@ -104,7 +109,7 @@ def _evaluate_and_publish(
     train_dir: str,
     checkpoint: Checkpoint,
     evaluator: CheckpointEvaluator,
-    line: Callable[[str], None],
+    report: EvaluationReport,
     writer: Any,
     torn: set[int],
 ) -> int:
@@ -116,23 +121,23 @@ def _evaluate_and_publish(
     except UnreadableCheckpointError:
         flaw = flaw_of(checkpoint.prefix)
         if checkpoint not in checkpoints.list_checkpoints(train_dir):
-            line(f"the checkpoint of step {checkpoint.step} was deleted before it could be evaluated")
+            report.line(f"the checkpoint of step {checkpoint.step} was deleted before it could be evaluated")
             return 0
         if flaw is None:
             raise
-        line(f"the checkpoint of step {checkpoint.step} is torn, so it is not evaluated: {flaw}")
+        report.line(f"the checkpoint of step {checkpoint.step} is torn, so it is not evaluated: {flaw}")
         torn.add(checkpoint.step)
         return 0
-    if checkpoint.step in checkpoints.evaluated_steps(train_dir):
+    if checkpoint.step in _evaluated(train_dir, report):
         return 0
-    _publish(train_dir, checkpoint, result, line, writer)
+    _publish(train_dir, checkpoint, result, report, writer)
     return 1
 
 
 def _publish(
-    train_dir: str, checkpoint: Checkpoint, result: EvaluationResult, line: Callable[[str], None], writer: Any
+    train_dir: str, checkpoint: Checkpoint, result: EvaluationResult, report: EvaluationReport, writer: Any
 ) -> None:
-    line(
+    report.line(
         f"epoch/eval number {checkpoint.step} | Avg_Hit@1: {result.hit_at_one:.3f} | Avg_PERR: {result.perr:.3f} | "
         f"MAP: {result.mean_average_precision:.3f} | GAP: {result.global_average_precision:.3f} | "
         f"Avg_Loss: {result.loss:.3f}"
@@ -149,16 +154,20 @@ def _publish(
         summary.value.add(tag=name, simple_value=float(value))
     writer.add_summary(summary, checkpoint.step)
     writer.flush()
-    row = {"global_step": checkpoint.step, **result.to_json(), "time": time.time()}
-    storage.append_line(checkpoints.metrics_path(train_dir), json.dumps(row))
+    row = {"global_step": checkpoint.step, **result.to_json(), **report.made_with, "time": time.time()}
+    storage.append_line(checkpoints.metrics_path(train_dir, report.eval_name), json.dumps(row))
 
 
-def _say_end(train_dir: str, training_ended: bool, done: int, line: Callable[[str], None]) -> None:
+def _say_end(train_dir: str, training_ended: bool, done: int, report: EvaluationReport) -> None:
     why = "training has ended" if training_ended else "one look was asked for"
     newest = checkpoints.latest_checkpoint(train_dir)
     if newest is None:
-        line(f"evaluation ends: {why}, and {train_dir} holds no checkpoint")
+        report.line(f"evaluation ends: {why}, and {train_dir} holds no checkpoint")
     else:
-        was = not done and newest.step in checkpoints.evaluated_steps(train_dir)
-        before = f" and was evaluated before, see {checkpoints.metrics_path(train_dir)}" if was else ""
-        line(f"evaluation ends: {why}; checkpoints evaluated: {done}, the newest is of step {newest.step}{before}")
+        was = not done and newest.step in _evaluated(train_dir, report)
+        before = (
+            f" and was evaluated before, see {checkpoints.metrics_path(train_dir, report.eval_name)}" if was else ""
+        )
+        report.line(
+            f"evaluation ends: {why}; checkpoints evaluated: {done}, the newest is of step {newest.step}{before}"
+        )

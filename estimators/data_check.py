@@ -8,11 +8,11 @@ from __future__ import annotations
 import functools
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from estimators import storage
-from estimators.conversion.manifest import counts_from_manifest
+from estimators.conversion.manifest import NAME, counts_from_manifest, largest_label
 from estimators.conversion.new_folder import check_complete
 from estimators.conversion.progress import shown
 from estimators.errors import DataError, UserError
@@ -50,7 +50,7 @@ def check_data(
 
     Raises:
       UserError: no file matches, or none holds a record.
-      DataError: a file is no TFRecord file, or its first record lacks something.
+      DataError: a file is no TFRecord file, or its first record lacks something, or a manifest tells of more classes.
     """
     paths = matching_files(pattern, flag=flag)
     skip = on_bad_record == "skip"
@@ -71,6 +71,8 @@ def check_data(
             if not skip or not count_records(path, on_damage=lambda _: None):
                 raise
             pass_over(damage)
+    if num_classes is not None and not skip:
+        _check_classes(paths, flag, num_classes)
     # Whoever expects damage has every header looked at.
     counts = None if skip else counts_from_manifest(paths)
     if counts is None:
@@ -84,6 +86,18 @@ def check_data(
             change=f"--{flag}",
         )
     return DataFiles(tuple(paths), counts)
+
+
+def _check_classes(paths: Sequence[str], flag: str, num_classes: int) -> None:
+    # Only the first record of a file is tried; where a manifest knows the others, none is met after a run was emptied.
+    label, name = largest_label(paths) or (-1, "")
+    if label >= num_classes:
+        raise DataError(
+            f"--{flag} has more classes than --num_classes",
+            asked=f"--num_classes={num_classes}",
+            found=f"pictures with label {label} ({name}), by the {NAME} beside them",
+            change=f"--num_classes={label + 1}",
+        )
 
 
 def matching_files(pattern: str, *, flag: str) -> list[str]:

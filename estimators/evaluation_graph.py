@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from estimators.checkpoint_evaluator import UnreadableCheckpointError
 from estimators.checkpoints import Checkpoint
+from estimators.class_lookup import load_class
 from estimators.data_check import DataFiles, find_bad_record
 from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
@@ -59,6 +60,7 @@ class EvaluationGraph:
         part: WorkerShard | None = None,
     ) -> None:
         self._options, self._data = options, data
+        self._predicts_probabilities = load_class("model", options.model).predicts_probabilities
         self._graph = tf.Graph()
         with self._graph.as_default():
             dataset = eval_input_fn(options, data, batch_size=batch_size, skipped=skipped, part=part)()
@@ -80,7 +82,7 @@ class EvaluationGraph:
         Raises:
           UnreadableCheckpointError: it cannot be restored.
           DataError: a record is damaged; the message names it.
-          UserError: the model predicts NaN.
+          UserError: the model predicts NaN, or values outside [0, 1] though they are to be probabilities.
         """
         self._restore(checkpoint)
         self._session.run(self._start)
@@ -99,6 +101,15 @@ class EvaluationGraph:
                     found=f"{int(np.isnan(batch.predictions).sum())} of {batch.predictions.size} in one batch; what "
                     "a checkpoint holds was finite when it was saved",
                     change="in the model, a logarithm of 0 or a division by 0",
+                )
+            if self._predicts_probabilities and ((batch.predictions < 0) | (batch.predictions > 1)).any():
+                raise UserError(
+                    f"{self._options.model} predicts what is no probability",
+                    asked=f"--model={self._options.model}, which by its class predicts probabilities",
+                    found=f"predictions from {batch.predictions.min():.3g} to {batch.predictions.max():.3g} for the "
+                    f"checkpoint of step {checkpoint.step}",
+                    change="in the model, a sigmoid or softmax on the last layer; or, with a column a class, "
+                    "predicts_probabilities = False in its class",
                 )
             yield batch
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from estimators import class_lookup
 from estimators.checkpoint_evaluator import EvaluationReport, begin_report
 from estimators.data_check import DataFiles, check_data
 from estimators.errors import UserError
+from estimators.evaluation_identity import check_same_as_before, made_with
 from estimators.experiment_options import ExperimentOptions
 from estimators.failed_evaluations import check_none_failed
 from estimators.options import Options, option
@@ -20,6 +22,10 @@ from estimators.train_dir import EXPERIMENT_FILE, read_experiment
 
 _GROUP, _WORKERS, _CHECKED = "evaluation", "several processes", "what experiment.json says too"
 BATCH_SIZE = 1024
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+# Of a batch of the evaluator beside a run, which nobody gives a size: 1024 pictures of 64 x 64, and as many as take the
+# same memory if they are larger. It shares the machine with training.
+_MOST_PIXELS = 1 << 22
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +40,12 @@ class EvaluationOptions(Options):
     eval_data_pattern: str = option(group=_GROUP, help="glob of the validation TFRecord files; quote it")
     batch_size: int = option(BATCH_SIZE, group=_GROUP, at_least=1, help="examples a batch")
     num_readers: int = option(8, group=_GROUP, at_least=1, help="files that are read at the same time, a process")
+    eval_name: str | None = option(
+        None,
+        group=_GROUP,
+        help="puts the results into train_dir/eval_NAME instead of eval: for other data or another loss than those of "
+        "the run's evaluations so far",
+    )
     run_once: bool = option(False, group=_GROUP, help="evaluate the newest checkpoint, if it is new, and end")
     on_bad_record: str = option(
         "fail",
@@ -69,6 +81,12 @@ class EvaluationOptions(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.eval_name is not None and not _NAME.fullmatch(self.eval_name):
+            raise UserError(
+                "The name of an evaluation becomes part of a folder's",
+                asked=f"--eval_name={self.eval_name}",
+                change="--eval_name to letters, digits, - and _",
+            )
         if self.gpus_per_worker and self.eval_workers == 1:
             raise UserError(
                 "--gpus_per_worker is for several --eval_workers",
@@ -85,17 +103,20 @@ class PreparedEvaluation:
     Attributes:
       options: of the training run, with what the evaluation changes.
       data: the validation files.
+      made_with: what the numbers are of, see evaluation_identity.py.
     """
 
     options: ExperimentOptions
     data: DataFiles
+    made_with: Mapping[str, str]
 
 
 def prepare_evaluation(evaluation: EvaluationOptions, *, line: Callable[[str], None]) -> PreparedEvaluation:
     """Checks the train_dir, the classes and the data. Writes nothing, and needs no TensorFlow for built-in classes.
 
     Raises:
-      UserError: the train_dir, a class or the data do not fit; or there are fewer examples than workers.
+      UserError: the train_dir, a class or the data do not fit; there are fewer examples than workers; or the run's
+        evaluations so far are of other data or by another loss, and this one has no name.
       DataError: a data file is damaged.
     """
     check_access(read={"eval_data_pattern": evaluation.eval_data_pattern}, folders={"train_dir": evaluation.train_dir})
@@ -117,7 +138,11 @@ def prepare_evaluation(evaluation: EvaluationOptions, *, line: Callable[[str], N
             found=f"{data.examples} examples in {evaluation.eval_data_pattern}",
             change=f"--eval_workers to at most {data.examples}, or --eval_data_pattern",
         )
-    return PreparedEvaluation(options, data)
+    now = made_with(options, data.paths)
+    if evaluation.eval_name is None:
+        loss = f" --label_loss={evaluation.label_loss}" if evaluation.label_loss else ""
+        check_same_as_before(run, now, asked=f"--eval_data_pattern={evaluation.eval_data_pattern}{loss}")
+    return PreparedEvaluation(options, data, now)
 
 
 def evaluate_train_dir(evaluation: EvaluationOptions, *, line: Callable[[str], None]) -> int:
@@ -130,7 +155,9 @@ def evaluate_train_dir(evaluation: EvaluationOptions, *, line: Callable[[str], N
       UserError: see `prepare_evaluation`.
     """
     prepared = prepare_evaluation(evaluation, line=line)
-    report = begin_report(prepared.options.train_dir, line)
+    report = begin_report(
+        prepared.options.train_dir, line, eval_name=evaluation.eval_name, made_with=prepared.made_with
+    )
     return _evaluate(prepared, report, batch_size=evaluation.batch_size, run_once=evaluation.run_once)
 
 
@@ -153,8 +180,10 @@ def run_evaluation(
     if options.eval_data_pattern is None:
         raise UserError("No validation data", change="--eval_data_pattern")
     data = _checked_data(options, options.eval_data_pattern, line)
-    report = begin_report(options.train_dir, line, alive)
-    done = _evaluate(PreparedEvaluation(options, data), report, batch_size=BATCH_SIZE, keep_going=True)
+    prepared = PreparedEvaluation(options, data, made_with(options, data.paths))
+    report = begin_report(options.train_dir, line, alive, made_with=prepared.made_with)
+    batch_size = max(1, min(BATCH_SIZE, _MOST_PIXELS // options.image_size**2))
+    done = _evaluate(prepared, report, batch_size=batch_size, keep_going=True)
     check_none_failed(options.train_dir)
     return done
 

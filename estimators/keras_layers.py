@@ -19,6 +19,7 @@ import tensorflow as tf
 from keras.src import backend
 from keras.src.engine import base_layer_v1
 
+from estimators.errors import UserError
 from estimators.graph_search import ancestors
 
 _calls = threading.local()  # replicas of one process build their graphs in threads of their own
@@ -103,6 +104,25 @@ def _record_calls() -> None:
 
     recording.records = True  # type: ignore[attr-defined]
     base_layer_v1.Layer.__call__ = recording
+    backend.batch_set_value = _refusing(backend.batch_set_value)
+
+
+def _refusing(set_values: Any) -> Any:
+    @functools.wraps(set_values)
+    def refusing(pairs: Any) -> None:
+        pairs = list(pairs)
+        # `weights=` of a layer, `set_weights`, `load_weights` and `tf.keras.applications` all come here.
+        if pairs and getattr(_calls, "layers", None) is not None:
+            raise UserError(
+                "Values that create_model puts into a Keras layer would be lost: Keras sets them in a session of its "
+                "own, and training begins with those of the initializers",
+                asked=f"values for {', '.join(str(variable.name) for variable, _ in pairs[:3])}",
+                change="a layer's kernel_initializer=tf.keras.initializers.Constant(values), or --warm_start_from with "
+                "a checkpoint that holds them",
+            )
+        set_values(pairs)
+
+    return refusing
 
 
 def _outermost(layers: list[Any]) -> list[Any]:

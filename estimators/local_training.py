@@ -124,7 +124,9 @@ def newest_checkpoint(options: ExperimentOptions) -> str:
 
 def _start_evaluator(options: ExperimentOptions) -> ChildProcess:
     argv = [sys.executable, "-m", "estimators.evaluator_process", options.train_dir]
-    return ChildProcess(argv, env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    env["CUDA_VISIBLE_DEVICES"] = "-1"  # the first of two processes would take all memory of the GPUs
+    return ChildProcess(argv, env=env)
 
 
 def _finish_evaluation(evaluator: ChildProcess, options: ExperimentOptions) -> None:

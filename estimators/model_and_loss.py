@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from typing import Any
 
 from estimators.class_lookup import built_in_names, load_class
 from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
+
+_MISSPELT = 0.8  # difflib's likeness: one or two letters in a word
 
 
 def check_scores(options: ExperimentOptions, model: Any, columns: int) -> None:
@@ -77,7 +80,8 @@ def misfit(model: Any, label_loss: Any, columns: int) -> str:
 def check_calls(options: ExperimentOptions, model: Any, label_loss: Any) -> None:
     """Refuses methods that do not take what they are called with, and --model_params that nobody reads.
 
-    A model of the user's own with `**params` may read any parameter; the built-in ones say which they have.
+    A model of the user's own with `**params` may read any parameter, but one that is nearly called like one it names is
+    a slip; the built-in ones say which they have.
 
     Raises:
       UserError: an argument is missing in a method, or there is no such parameter; those that there are, are named.
@@ -99,11 +103,12 @@ def check_calls(options: ExperimentOptions, model: Any, label_loss: Any) -> None
     )
     _check_call(f"{options.label_loss}.calculate_loss", label_loss.calculate_loss, ("predictions", "labels"), {})
     parameters = named.values()
-    if ":" in options.model and any(one.kind is one.VAR_KEYWORD for one in parameters):
-        return
     own = [one.name for one in parameters if one.kind is not one.VAR_KEYWORD]
     names = [name for name in own if name not in ("model_input", *standard)]
-    if unknown := sorted(set(given) - set(names)):
+    unknown = sorted(set(given) - set(names))
+    if ":" in options.model and any(one.kind is one.VAR_KEYWORD for one in parameters):
+        unknown = [name for name in unknown if difflib.get_close_matches(name, names, cutoff=_MISSPELT)]
+    if unknown:
         raise UserError(
             f"{options.model} has no parameter {', '.join(unknown)}",
             asked=f"--model_params={options.model_params}",

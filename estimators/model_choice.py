@@ -70,7 +70,10 @@ def best_model(train_dir: str, announce: Callable[[str], None]) -> ChosenModel:
     Raises:
       UserError: none is evaluated, or none of those is there.
     """
-    rates = {int(row["global_step"]): row.get(_HIT_AT_ONE) for row in read_metrics(train_dir)}
+    rows = read_metrics(train_dir)
+    # A run may have got other validation data when it was continued: rates of both are not compared.
+    same = [row for row in rows if row.get("eval_data") == rows[-1].get("eval_data")]
+    rates = {int(row["global_step"]): row.get(_HIT_AT_ONE) for row in same}
     ranked = sorted(
         (float(rate), step) for step, rate in rates.items() if isinstance(rate, (int, float)) and math.isfinite(rate)
     )

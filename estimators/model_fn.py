@@ -89,7 +89,7 @@ def make_model_fn(
         predictions = checked_predictions(output, options, batch_size=image.shape[0])
         check_scores(options, model, predictions.shape[1])
         if mode == tf.estimator.ModeKeys.PREDICT:
-            return _predict_spec(mode, features, predictions)
+            return _predict_spec(mode, features, predictions, are_scores=not model.predicts_probabilities)
         targets = as_targets(labels, predictions.shape[1])
         trains_by_own_loss |= training and "loss" in output
         if trains_by_own_loss:
@@ -157,11 +157,14 @@ def _report_hooks(tensors: StepTensors, options: ExperimentOptions, report: Step
     return [hook]
 
 
-def _predict_spec(mode: str, features: Any, predictions: Any) -> Any:
+def _predict_spec(mode: str, features: Any, predictions: Any, *, are_scores: bool) -> Any:
     # One sigmoid column becomes two, so that the output says the same for every model: classes, the likeliest first.
-    scores = tf.concat([1 - predictions, predictions], axis=1) if predictions.shape[1] == 1 else predictions
-    best = tf.math.top_k(scores, k=min(scores.shape[1], _MOST_CLASSES_IN_OUTPUT))
-    outputs = {"image_id": features["image_id"], "class_indexes": best.indices, "predictions": best.values}
+    columns = tf.concat([1 - predictions, predictions], axis=1) if predictions.shape[1] == 1 else predictions
+    best = tf.math.top_k(columns, k=min(columns.shape[1], _MOST_CLASSES_IN_OUTPUT))
+    # What is exported are probabilities. The classes are those of the scores themselves, whose order softmax keeps but
+    # for the last bits.
+    values = tf.gather(tf.nn.softmax(columns), best.indices, batch_dims=1) if are_scores else best.values
+    outputs = {"image_id": features["image_id"], "class_indexes": best.indices, "predictions": values}
     return tf.estimator.EstimatorSpec(
         mode, predictions=outputs, export_outputs={"serving_default": tf.estimator.export.PredictOutput(outputs)}
     )

@@ -59,7 +59,9 @@ def prepare_run(
     eval_pattern = options.eval_data_pattern
     eval_data = None if eval_pattern is None else checked("eval_data_pattern", eval_pattern)
     # A run that is continued has variables of its own.
-    fresh = options.warm_start_from and (start_new_model or latest_checkpoint(options.train_dir) is None)
+    kept = None if start_new_model else latest_checkpoint(options.train_dir)
+    if options.warm_start_from and kept:
+        announce(f"{options.train_dir} is continued from step {kept.step}: --warm_start_from is for a run that begins")
     plan = make_plan(
         options,
         strategy=strategy,
@@ -70,7 +72,7 @@ def prepare_run(
         warm_start_from=find_checkpoint(
             options.warm_start_from, emptied=options.train_dir if start_new_model else None, announce=announce
         )
-        if options.warm_start_from and fresh
+        if options.warm_start_from and kept is None
         else None,
     )
     announce(

@@ -9,6 +9,7 @@ progress.json       step, speed and metrics that the chief reported last
 model.ckpt-N.*      checkpoints
 export/step_N/      SavedModels
 eval/               metrics.jsonl, TensorBoard events
+eval_NAME/          the same, of an evaluation that was given a name
 logs/               the output of each role, in a distributed run
 torn/               checkpoints that were damaged when a run was continued
 """
@@ -33,7 +34,7 @@ EXPERIMENT_FILE = "experiment.json"
 _OWN_NAMES = re.compile(
     r"experiment\.json|run_state\.json|generation\.json|progress\.json|events\.jsonl|checkpoint|graph\.pbtxt"
     r"|model\.ckpt-.*|events\.out\.tfevents\..*"
-    rf"|export|eval|logs|{TORN_FOLDER}|\.preflight-.*|\..*\.partial|checkpoint\.tmp.*"
+    rf"|export|eval|eval_[A-Za-z0-9_-]+|logs|{TORN_FOLDER}|\.preflight-.*|\..*\.partial|checkpoint\.tmp.*"
 )
 _PROOF = re.compile(r"experiment\.json|model\.ckpt-\d+\.index")
 

@@ -110,7 +110,9 @@ def _run(
             num_cpus=1, num_gpus=evaluation.gpus_per_worker, max_restarts=0, scheduling_strategy=place
         ).remote(part)
 
-    report = begin_report(prepared.options.train_dir, line)
+    report = begin_report(
+        prepared.options.train_dir, line, eval_name=evaluation.eval_name, made_with=prepared.made_with
+    )
     room = Room(placement_group, tasks)
     team = EvaluationTeam(
         start_worker, len(tasks), room, prepared.data, report, placement_timeout_secs=placement_timeout_secs
@@ -133,7 +135,8 @@ def _absolute(prepared: PreparedEvaluation) -> PreparedEvaluation:
         return path if storage.is_remote(path) else os.path.abspath(path)
 
     options = dataclasses.replace(prepared.options, train_dir=absolute(prepared.options.train_dir))
-    return PreparedEvaluation(options, DataFiles(tuple(map(absolute, prepared.data.paths)), prepared.data.counts))
+    data = DataFiles(tuple(map(absolute, prepared.data.paths)), prepared.data.counts)
+    return dataclasses.replace(prepared, options=options, data=data)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -181,18 +181,46 @@ def counts_from_manifest(paths: Sequence[str]) -> tuple[int, ...] | None:
     Returns:
       The counts in the order of `paths`; None unless every file is listed and as it was.
     """
-    manifests: dict[str, Manifest | None] = {}
     counts = []
+    for _, entry in _trusted(paths):
+        if entry is None:
+            return None
+        counts.append(entry.examples)
+    return tuple(counts)
+
+
+def largest_label(paths: Sequence[str]) -> tuple[int, str] | None:
+    """The largest label in the files that are listed, and as they were, by the manifests beside them.
+
+    Args:
+      paths: TFRecord files.
+
+    Returns:
+      The label and the name of its class; None if no manifest says a label of one of the files.
+    """
+    found = [
+        (label, name)
+        for manifest, entry in _trusted(paths)
+        if manifest is not None and entry is not None and entry.labelled
+        for label, name in enumerate(manifest.class_names)
+        if entry.classes.get(name)
+    ]
+    return max(found, default=None)
+
+
+def _trusted(paths: Sequence[str]) -> Iterator[tuple[Manifest, ShardEntry] | tuple[None, None]]:
+    """What is listed of each file; (None, None) for one that is not listed, or not as it was."""
+    manifests: dict[str, Manifest | None] = {}
     for path in paths:
         folder = data_set_folder(path)
         if folder not in manifests:
             manifests[folder] = read_manifest(folder)
         manifest = manifests[folder]
         entry = entry_of(manifest, path) if manifest else None
-        if entry is None or not _is_as_it_was(path, entry, os.path.join(folder, NAME)):
-            return None
-        counts.append(entry.examples)
-    return tuple(counts)
+        if manifest and entry and _is_as_it_was(path, entry, os.path.join(folder, NAME)):
+            yield manifest, entry
+        else:
+            yield None, None
 
 
 def _is_as_it_was(path: str, entry: ShardEntry, manifest_path: str) -> bool:

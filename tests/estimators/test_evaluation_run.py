@@ -50,14 +50,53 @@ def test_the_model_may_be_named_if_it_is_the_right_one(run: ExperimentOptions, b
     assert f"{run.train_dir}/experiment.json" in error.found and "leave --model out" in error.change
 
 
-def test_another_loss_can_be_asked_for(run: ExperimentOptions, bring: Callable[..., None]) -> None:
+def test_another_loss_can_be_asked_for_and_has_numbers_of_its_own(
+    run: ExperimentOptions, bring: Callable[..., None]
+) -> None:
     bring(2)
-    losses = []
-    for name in (None, "CrossEntropyLoss", "HingeLoss"):
-        assert evaluate_train_dir(from_outside(run, label_loss=name), line=print) == 1
-        losses.append(read_metrics(run.train_dir)[-1]["loss"])
-        Path(run.train_dir, "eval", "metrics.jsonl").unlink()
-    assert losses[0] == losses[1] != losses[2]
+    assert evaluate_train_dir(from_outside(run), line=print) == 1
+    assert evaluate_train_dir(from_outside(run, label_loss="CrossEntropyLoss"), line=print) == 0, "it is the run's"
+    with pytest.raises(UserError, match="evaluations by another loss") as caught:
+        evaluate_train_dir(from_outside(run, label_loss="HingeLoss"), line=print)
+    assert "--label_loss=CrossEntropyLoss" in caught.value.found and "--eval_name" in caught.value.change
+    assert evaluate_train_dir(from_outside(run, label_loss="HingeLoss", eval_name="hinge"), line=print) == 1
+    (of_run,), (of_hinge,) = read_metrics(run.train_dir), read_metrics(run.train_dir, "hinge")
+    assert of_run["loss"] != of_hinge["loss"] and of_run["hit_at_1"] == of_hinge["hit_at_1"]
+    assert list(Path(run.train_dir, "eval_hinge").glob("events.out.tfevents.*"))
+
+
+def test_numbers_of_other_data_do_not_stand_among_those_of_the_run(
+    run: ExperimentOptions, bring: Callable[..., None]
+) -> None:
+    bring(2)
+    both, one = (str(Path(run.train_data_pattern).parent / name) for name in ("validation-*", "validation-0"))
+    own = dataclasses.replace(run, eval_data_pattern=both)
+    write_experiment(own)
+    outside = from_outside(run)
+    # Its own evaluator has not come to anything yet.
+    with pytest.raises(UserError, match="evaluations of other data") as caught:
+        evaluate_train_dir(dataclasses.replace(outside, eval_data_pattern=one), line=print)
+    assert "its own evaluator" in caught.value.found and both in caught.value.found
+    named = dataclasses.replace(outside, eval_data_pattern=one, eval_name="part")
+    assert evaluate_train_dir(named, line=print) == 1
+    assert evaluated_steps(run.train_dir) == set() and not Path(run.train_dir, "eval", "watched.json").exists()
+    # Under another name of its folder it is the same data.
+    write_run_state(run.train_dir, RunState.EVALUATING, 2)
+    assert run_evaluation(own, line=lambda line: None) == 1
+    moved = Path(run.train_data_pattern).parent.with_name("mounted")
+    moved.symlink_to(Path(both).parent)
+    write_run_state(run.train_dir, RunState.SUCCEEDED, 2)
+    assert evaluate_train_dir(dataclasses.replace(outside, eval_data_pattern=f"{moved}/validation-*"), line=print) == 0
+    # A run that goes on with other validation data has its last checkpoint evaluated on these.
+    write_run_state(run.train_dir, RunState.EVALUATING, 2)
+    assert run_evaluation(dataclasses.replace(own, eval_data_pattern=one), line=lambda line: None) == 1
+    assert [row["examples"] for row in read_metrics(run.train_dir)] == [10, 6]
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "a b"])
+def test_the_name_of_an_evaluation_is_part_of_a_folders(run: ExperimentOptions, name: str) -> None:
+    with pytest.raises(UserError, match="part of a folder's"):
+        from_outside(run, eval_name=name)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from estimators.errors import UserError
 from estimators.keras_layers import penalties_of, recorded_layers, updates_of
 
 L2 = tf.keras.regularizers.L2(0.5)
@@ -39,6 +40,24 @@ def test_penalties_of_layers_called_one_by_one_are_found() -> None:
     with recorded_layers(is_training=True) as layers:
         dense()(dense()(picture()))
     assert values(penalties_of(layers)) == [0.5 * 18, 0.5 * 9]
+
+
+@pytest.mark.parametrize("way", ["weights", "set_weights", "application"])
+def test_values_that_keras_would_lose_are_refused(way: str) -> None:
+    begun = [np.full((6, 3), 2.0, np.float32), np.zeros(3, np.float32)]
+
+    def build() -> None:
+        layer = tf.keras.layers.Dense(3, **({"weights": begun} if way == "weights" else {}))
+        layer(picture())
+        if way == "set_weights":
+            layer.set_weights(begun)
+        elif way == "application":
+            whole = tf.keras.Sequential([tf.keras.Input([6]), tf.keras.layers.Dense(3)])
+            whole.set_weights(begun)
+
+    with pytest.raises(UserError, match="would be lost") as caught, recorded_layers(is_training=True):
+        build()
+    assert "kernel" in caught.value.asked and "--warm_start_from" in caught.value.change
 
 
 def test_a_layer_that_is_called_twice_is_penalised_once() -> None:

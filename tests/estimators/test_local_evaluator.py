@@ -95,6 +95,21 @@ def test_a_checkpoint_of_other_variables_is_told(run: ExperimentOptions, bring: 
     assert "model.ckpt-2" in caught.value.asked and "not found in checkpoint" in caught.value.found
 
 
+@pytest.mark.parametrize(("factor", "told"), [(7.0, "to "), (-1.0, "from -")])
+def test_predictions_that_are_no_probabilities_are_told(
+    run: ExperimentOptions, bring: Callable[..., None], factor: float, told: str
+) -> None:
+    bring(2)
+    evaluator = LocalEvaluator(run, validation(run), batch_size=4, report=begin_report(run.train_dir, print))
+    graph = evaluator._graph
+    predictions, *others = graph._fetches
+    with graph._graph.as_default():
+        graph._fetches = (predictions * factor, *others)
+    with pytest.raises(UserError, match="predicts what is no probability") as caught:
+        evaluator.evaluate(list_checkpoints(run.train_dir)[0])
+    assert told in caught.value.found and "sigmoid" in caught.value.change
+
+
 def test_predictions_that_are_nan_are_told_and_not_ranked(run: ExperimentOptions, bring: Callable[..., None]) -> None:
     bring(2)
     data = validation(run)

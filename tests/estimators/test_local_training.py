@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from estimators import local_training
 from estimators.errors import UserError
 from estimators.local_training import train_locally
 from estimators.run_state import RunState, read_run_state
@@ -60,6 +61,14 @@ def test_what_cannot_be_built_is_told_before_the_run_that_was_there_is_deleted(
     with pytest.raises(UserError, match=told):
         train_locally(small_options(tmp_path, train_dir=str(tmp_path / "new"), **values), start_new_model=False)
     assert not (tmp_path / "new").exists()
+
+
+def test_the_evaluator_beside_a_run_leaves_the_gpus_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    found: dict[str, str] = {}
+    monkeypatch.setattr(local_training, "ChildProcess", lambda argv, *, env: found.update(env))
+    local_training._start_evaluator(small_options(tmp_path))
+    assert found["CUDA_VISIBLE_DEVICES"] == "-1"
 
 
 def test_a_second_ctrl_c_stops_a_run_and_does_not_make_it_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

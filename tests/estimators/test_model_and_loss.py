@@ -76,6 +76,18 @@ def test_a_model_of_ones_own_reads_any_parameter_if_it_takes_any() -> None:
     assert caught.value.found == "its parameters are width"
 
 
+def test_a_parameter_that_is_misspelt_is_told_though_the_model_takes_any() -> None:
+    class Net(Scores):
+        def create_model(  # type: ignore[override]
+            self, model_input: Any, num_classes: int = 2, is_training: bool = True, filters: int = 16, **params: Any
+        ) -> Any:
+            raise AssertionError("not built here")
+
+    with pytest.raises(UserError, match="no parameter filtres") as caught:
+        check_calls(options(model="mine:Net", model_params="filtres=24,depth=3"), Net(), HingeLoss())
+    assert caught.value.found == "its parameters are filters"
+
+
 def test_methods_that_cannot_be_called_are_told_with_the_arguments_they_need() -> None:
     class Short(Scores):
         def create_model(self, model_input: Any) -> Any:  # type: ignore[override]

@@ -58,10 +58,18 @@ def test_a_checkpoint_of_a_wholly_different_model_is_refused(tmp_path: Path, tra
 
 
 def test_a_run_that_is_continued_keeps_its_own_variables(tmp_path: Path, trained: str) -> None:
+    lines: list[str] = []
     folder, _ = continued(tmp_path, trained)
     before = tensors(folder, 2)["weights"]
     reporter = train(small_options(tmp_path, warm_start_from=trained, max_steps=4))
     assert not reporter.lines_with("2 of 2 variables")
+    prepare_run(
+        small_options(tmp_path, warm_start_from="/nowhere", max_steps=6),
+        strategy="local",
+        start_new_model=False,
+        announce=lines.append,
+    )
+    assert any("continued from step 4: --warm_start_from is for a run that begins" in line for line in lines)
     assert np.abs(tensors(folder, 4)["weights"] - before).max() < 0.05, "two small steps from where it was"
     assert latest_checkpoint(folder).step == 4  # type: ignore[union-attr]
 

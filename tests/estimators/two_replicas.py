@@ -35,8 +35,8 @@ def train(
 ) -> list[float]:
     """The weights after some steps with the same examples a step, on so many replicas.
 
-    Penalized: a penalty on weights, which is in TensorFlow's collection once, and one on activations, which is there
-    once for each replica.
+    Penalized: a penalty on weights by `get_variable`, one on weights that the model itself adds, as a layer's is in
+    TensorFlow's collection whoever reads it, and one on activations, which is there once for each replica.
     """
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(_BATCH * _STEPS, 5)).astype(np.float32)
@@ -56,6 +56,7 @@ def train(
         if penalized:
             collection = tf.compat.v1.GraphKeys.REGULARIZATION_LOSSES
             tf.compat.v1.add_to_collection(collection, tf.reduce_mean(tf.square(outputs)))
+            tf.compat.v1.add_to_collection(collection, 0.5 * tf.nn.l2_loss(weights))
             loss += tf.add_n(collected_penalties(optimizer, features))
         train_op = minimize(optimizer, loss, global_step=global_step, clip_norm=clip_norm).train_op
         return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=train_op)

@@ -76,3 +76,18 @@ def test_each_photo_gets_its_class(data: Path, tmp_path: Path, model: str, loss:
     assert header == ["Id", "Category"] and len(rows) == 12
     # Classes are numbered in the order of their names.
     assert [list(COLOURS)[int(category)] for _, category in rows] == [name.split("-")[0] for name, _ in rows]
+    (export,) = (run / "export").iterdir()
+    _done(
+        "launch.inference",
+        f"--model_dir={export}",
+        f"--input_data_pattern={data}/test/*",
+        f"--output_file={output}",
+        "--output_format=probability",
+    )
+    header, *of_classes = list(csv.reader(output.open()))
+    assert len(header) == 4
+    for (name, *numbers), (_, category) in zip(of_classes, rows, strict=True):
+        probabilities = [float(number) for number in numbers]
+        assert all(0 <= one <= 1 for one in probabilities), name
+        assert int(category) == int(np.argmax(probabilities))
+        assert loss != "SoftmaxLoss" or sum(probabilities) == pytest.approx(1, abs=1e-5)

@@ -76,6 +76,22 @@ def test_training_takes_its_counts_from_the_manifest(tmp_path, monkeypatch):
     assert counted(tmp_path / "train" / "*") == (2, 3)
 
 
+@pytest.mark.parametrize("labelled", [True, False])
+def test_more_classes_than_asked_for_are_told_though_no_file_begins_with_one(tmp_path, labelled):
+    shards = write_split(str(tmp_path), "train", map(record, range(5)), 5, 1)
+    classes = {"cat": 2, "dog": 2, "fox": 1}
+    entries = tuple(ShardEntry(one.path, one.examples, labelled, classes, one.size, one.sha256) for one in shards)
+    Manifest(class_names=tuple(classes), seed=3, shards=entries, pictures={"kept": 5}, made_with="").write(
+        str(tmp_path)
+    )
+    if not labelled:
+        assert counted(tmp_path / "train" / "*") == (5,)
+        return
+    with pytest.raises(DataError, match="more classes than --num_classes") as caught:
+        counted(tmp_path / "train" / "*")
+    assert "label 2 (fox)" in caught.value.found and caught.value.change == "--num_classes=3"
+
+
 def test_the_first_record_of_each_file_is_tried_all_the_same(tmp_path):
     paths = made(tmp_path)
     flip(paths[1], 40)
