@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from cvd_cluster.prediction.bad_records import Quarantine
+from cvd_cluster.prediction.bad_records import quarantine
 from cvd_cluster.prediction.finished_parts import FinishedParts
 from cvd_cluster.prediction.input_files import InputFile
 from cvd_cluster.prediction.part_columns import part_of, to_bytes
@@ -69,8 +69,9 @@ def merged_rows_a_second(rows: int, parts: int) -> float:
         for number in range(parts):
             kept.add(to_bytes(_part(number, each)))
         begun = time.perf_counter()
-        with csv_output(f"{folder}/out.csv", "category", 20) as write, open(f"{folder}/bad", "wb") as bad:
-            merged = SubmissionMerge([file], kept, FAIL, 0).write(write, Quarantine(bad))
+        path = f"{folder}/out.csv"
+        with quarantine(path) as bad, csv_output(path, "category", 20, ready=bad.publish) as write:
+            merged = SubmissionMerge([file], kept, FAIL, 0).write(write, bad)
         return merged.rows / (time.perf_counter() - begun)
 
 

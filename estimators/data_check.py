@@ -104,9 +104,20 @@ def matching_files(pattern: str, *, flag: str) -> list[str]:
     """The files that match the pattern of a flag.
 
     Raises:
-      UserError: there is none; DataError: they are of a data set that is not complete.
+      UserError: there is none, or none for one of several patterns; DataError: they are of a data set that is not
+        complete.
     """
     paths = storage.glob(pattern)
+    parts = [part.strip() for part in pattern.split(",") if part.strip()]
+    if len(parts) > 1 and paths:
+        for part in parts:
+            if not storage.glob(part):
+                raise UserError(
+                    f"A part of --{flag} matches no file",
+                    asked=f"--{flag}={pattern}",
+                    found=f"nothing for {part}: {storage.nearest_names(part)}",
+                    change=f"--{flag}",
+                )
     if not paths and storage.is_dir(pattern):
         raise UserError(
             f"--{flag} is a folder",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +21,8 @@ from estimators.readers import parse_fields
 from estimators.record_schema import IMAGE_ENCODED, IMAGE_ID
 from estimators.scratch_folder import scratch_folder
 from estimators.tensorflow_compat import without_tf_config
+
+_LEFT_SECS = 3600.0  # far over what an export takes
 
 
 def export_checkpoint(options: ExperimentOptions, checkpoint: Checkpoint) -> str:
@@ -43,7 +47,11 @@ def export_checkpoint(options: ExperimentOptions, checkpoint: Checkpoint) -> str
             made = estimator.export_saved_model(
                 partial, lambda: _serving_input_receiver(options), checkpoint_path=checkpoint.prefix
             )
-        storage.publish_folder(made.decode("utf-8"), target, last=SAVED_MODEL)
+        try:
+            storage.publish_folder(made.decode("utf-8"), target, last=SAVED_MODEL)
+        except OSError:
+            if not is_exported(target):  # another process was quicker, whose export is as good
+                raise
     return target
 
 
@@ -57,8 +65,12 @@ def _folder_beside(target: str) -> Iterator[str]:
     above, name = os.path.split(target)
     storage.make_dirs(above)
     for left in filter(storage.is_hidden_partial, storage.list_dir(above)):
-        storage.delete(os.path.join(above, left))  # by an export that was killed
-    partial = os.path.join(above, f".{name}.{os.getpid()}.partial")
+        path = os.path.join(above, left)
+        with contextlib.suppress(FileNotFoundError):  # the other one is done by now
+            # Others may be exporting, inference of the same run for one; who was killed is told by the time.
+            if time.time() - storage.modified_ns(path) / 1e9 > _LEFT_SECS:
+                storage.delete(path)
+    partial = os.path.join(above, f".{name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         yield partial
     finally:

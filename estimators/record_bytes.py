@@ -6,6 +6,7 @@ import zlib
 from typing import IO, Any, Protocol
 
 from estimators import storage
+from estimators.tfrecord_framing import HEADER_BYTES, is_header
 
 _GZIP_MAGIC = b"\x1f\x8b\x08"
 _PACKED_AT_ONCE = 1 << 14
@@ -27,9 +28,10 @@ class RecordBytes(Protocol):
 
 
 def is_gzip(path: str) -> bool:
-    """True if the file begins as gzip's do. (As a length, these bytes would have another checksum behind them.)"""
+    """True if the file begins as gzip's do, and not with a record of just that length: its checksum tells."""
     with storage.open_binary(path) as file:
-        return file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+        header = file.read(HEADER_BYTES)
+    return header.startswith(_GZIP_MAGIC) and not is_header(header)
 
 
 class PlainBytes:

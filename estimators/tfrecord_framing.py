@@ -28,6 +28,11 @@ def masked_crc(data: bytes) -> int:
     return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
 
 
+def is_header(header: bytes) -> bool:
+    """True if these 12 bytes are a record's length and its checksum."""
+    return len(header) == HEADER_BYTES and struct.unpack("<I", header[8:])[0] == masked_crc(header[:8])
+
+
 class DamagedRecordError(DataError):
     """A TFRecord file is not intact: `found` names the file, the byte offset of the record, and what is wrong."""
 

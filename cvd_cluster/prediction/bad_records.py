@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -113,18 +113,27 @@ class Quarantine:
     """The list of what was left out.
 
     Args:
-      file: open for writing.
+      open_file: opens it for writing, once there is something to write.
+      publish: has what was written appear; to be called when the output itself is complete, and before it appears:
+        nobody sees an output without the list of what it lacks.
     """
 
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self.is_empty = True
+    def __init__(self, open_file: Callable[[], IO[bytes]], publish: Callable[[], None] = lambda: None) -> None:
+        self._open_file, self.publish = open_file, publish
+        self._file: IO[bytes] | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """True if nothing was written."""
+        return self._file is None
 
     def write(self, lines: bytes) -> None:
         """Adds lines."""
-        if lines and self.is_empty:
+        if not lines:
+            return
+        if self._file is None:
+            self._file = self._open_file()
             self._file.write((",".join(_COLUMNS) + "\n").encode())
-            self.is_empty = False
         self._file.write(lines)
 
 
@@ -135,10 +144,10 @@ def quarantine_path(output: str) -> str:
 
 @contextlib.contextmanager
 def quarantine(output: str) -> Iterator[Quarantine]:
-    """Writes `<output>.quarantine.csv`, which appears whole at the end; where nothing is listed, there is none."""
+    """Writes `<output>.quarantine.csv`, which appears whole; where nothing is listed, there is none in the end."""
     path = quarantine_path(output)
-    with storage.written_whole(path) as file:
-        made = Quarantine(file)
+    with contextlib.ExitStack() as stack:
+        made = Quarantine(lambda: stack.enter_context(storage.written_whole(path)), stack.close)
         yield made
     if made.is_empty:
-        storage.delete(path)
+        storage.delete(path)  # that of an older output, which is replaced by now

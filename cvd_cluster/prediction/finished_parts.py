@@ -163,5 +163,6 @@ def parts_folder(output: str, *, flag: str) -> Iterator[str]:
         try:
             yield folder
         finally:
-            if set(storage.list_dir(folder)) <= {_LOCK}:
-                storage.delete(folder)
+            with contextlib.suppress(OSError):  # an error of before says more
+                if set(storage.list_dir(folder)) <= {_LOCK}:
+                    storage.delete(folder)

@@ -128,8 +128,8 @@ def _publish(
     )
     with (
         write_errors_told(options.output, flag=options.output_flag.lstrip("-")),
-        submission_output(options, len(prepared.files)) as write,
-        quarantine(options.output) as bad,  # appears first: nobody sees an output without the list of what it lacks
+        quarantine(options.output) as bad,
+        submission_output(options, len(prepared.files), ready=bad.publish) as write,
     ):
         merged = merge.write(write, bad)
         if merged.order:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,7 @@ class Prepared:
         return {
             "model": self.model_digest,
             "tensorflow": tensorflow_version(),
+            "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", ""),  # it chooses the kernels, which differ in last bits
             "batch_size": options.batch_size,
             "max_image_pixels": options.max_image_pixels,
             "on_gpu": options.gpus_per_worker > 0,

@@ -26,30 +26,35 @@ def results_prefix(folder: str) -> str:
     return os.path.join(folder, _RESULTS)
 
 
-def submission_output(options: PredictionOptions, files: int) -> contextlib.AbstractContextManager[WriteRows]:
+def submission_output(
+    options: PredictionOptions, files: int, *, ready: storage.Ready = storage.nothing_more
+) -> contextlib.AbstractContextManager[WriteRows]:
     """The output that was asked for; it appears whole at the end.
 
     Args:
       options: name and form.
       files: the number of input files.
+      ready: called when all is written, before it appears.
     """
     if options.output_path:
-        return json_output(options.output_path, files)
+        return json_output(options.output_path, files, ready=ready)
     path = options.output_file or ""
     if path.endswith(".parquet"):
-        return parquet_output(path)
+        return parquet_output(path, ready=ready)
     if path.endswith(".jsonl"):
-        return jsonl_output(path)
-    return csv_output(path, options.output_format, options.top_k)
+        return jsonl_output(path, ready=ready)
+    return csv_output(path, options.output_format, options.top_k, ready=ready)
 
 
 @contextlib.contextmanager
-def csv_output(path: str, output_format: str, top_k: int) -> Iterator[WriteRows]:
+def csv_output(
+    path: str, output_format: str, top_k: int, *, ready: storage.Ready = storage.nothing_more
+) -> Iterator[WriteRows]:
     """Writes one CSV."""
     from estimators.submission.prediction_columns import CsvForm
 
     form = CsvForm(output_format, top_k)
-    with storage.written_whole(path) as file:
+    with storage.written_whole(path, ready=ready) as file:
         written = 0
 
         def write(shard: int, table: Any) -> None:
@@ -62,11 +67,11 @@ def csv_output(path: str, output_format: str, top_k: int) -> Iterator[WriteRows]
 
 
 @contextlib.contextmanager
-def jsonl_output(path: str) -> Iterator[WriteRows]:
+def jsonl_output(path: str, *, ready: storage.Ready = storage.nothing_more) -> Iterator[WriteRows]:
     """Writes one file of JSON lines."""
     from estimators.submission.prediction_columns import json_lines
 
-    with storage.written_whole(path) as file:
+    with storage.written_whole(path, ready=ready) as file:
 
         def write(shard: int, table: Any) -> None:
             file.write(json_lines(table))
@@ -75,13 +80,13 @@ def jsonl_output(path: str) -> Iterator[WriteRows]:
 
 
 @contextlib.contextmanager
-def parquet_output(path: str) -> Iterator[WriteRows]:
+def parquet_output(path: str, *, ready: storage.Ready = storage.nothing_more) -> Iterator[WriteRows]:
     """Writes one Parquet file with the columns image_id, class_indexes, predictions."""
     import pyarrow.parquet as pq
 
     from estimators.submission.prediction_columns import SCHEMA
 
-    with storage.written_whole(path) as file, pq.ParquetWriter(file, SCHEMA) as writer:
+    with storage.written_whole(path, ready=ready) as file, pq.ParquetWriter(file, SCHEMA) as writer:
 
         def write(shard: int, table: Any) -> None:
             writer.write_table(table.cast(SCHEMA))
@@ -90,7 +95,7 @@ def parquet_output(path: str) -> Iterator[WriteRows]:
 
 
 @contextlib.contextmanager
-def json_output(folder: str, shards: int) -> Iterator[WriteRows]:
+def json_output(folder: str, shards: int, *, ready: storage.Ready = storage.nothing_more) -> Iterator[WriteRows]:
     """Writes `prediction.results-00000-of-000NN`, one for each input file, which appear together at the end.
 
     They are written into a hidden folder inside `folder`; files of that kind that lie there already are replaced when
@@ -99,6 +104,7 @@ def json_output(folder: str, shards: int) -> Iterator[WriteRows]:
     Args:
       folder: is made if it is missing.
       shards: the number of input files.
+      ready: called when all of them are complete, before they are moved.
     """
     from estimators.submission.prediction_columns import json_lines
 
@@ -127,6 +133,7 @@ def json_output(folder: str, shards: int) -> Iterator[WriteRows]:
             yield write
             while written < shards:
                 open_next()
+        ready()
         _replace(folder, hidden, names)
 
 

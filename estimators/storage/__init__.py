@@ -13,6 +13,7 @@ where and what is promised there.
 """
 
 from estimators.storage.files import (
+    Ready,
     append_line,
     create_text,
     delete,
@@ -28,6 +29,7 @@ from estimators.storage.files import (
     modified_ns,
     names_below,
     nearest_names,
+    nothing_more,
     open_binary,
     publish_folder,
     read_text,
@@ -39,6 +41,7 @@ from estimators.storage.files import (
 )
 
 __all__ = [
+    "Ready",
     "append_line",
     "create_text",
     "delete",
@@ -54,6 +57,7 @@ __all__ = [
     "modified_ns",
     "names_below",
     "nearest_names",
+    "nothing_more",
     "open_binary",
     "publish_folder",
     "read_text",

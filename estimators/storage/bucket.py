@@ -14,7 +14,7 @@ import io
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 from estimators.storage.bucket_client import bounded, client, os_errors, split
@@ -177,10 +177,11 @@ class BucketFiles:
             client().bucket(bucket).blob(name).delete(**bounded())
 
     @contextlib.contextmanager
-    def written_whole(self, path: str) -> Iterator[IO[bytes]]:
+    def written_whole(self, path: str, ready: Callable[[], None]) -> Iterator[IO[bytes]]:
         """The bytes are gathered here, and sent at the end; after an error nothing is."""
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, prefix="cvd-") as file:
             yield file  # type: ignore[misc]
+            ready()
             self._upload(path, file)
 
     def _upload(self, path: str, file: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO
 
 from estimators.storage.arrow_files import ArrowFiles
@@ -120,10 +120,22 @@ def delete(path: str) -> None:
     _of(path).delete(path)
 
 
+Ready = Callable[[], None]
+
+
+def nothing_more() -> None:
+    """The Ready of who has nothing to do before a file appears."""
+
+
 @contextlib.contextmanager
-def written_whole(path: str) -> Iterator[IO[bytes]]:
-    """Writes a file that appears under its name whole or not at all; an older one stays until then."""
-    with _of(path).written_whole(path) as file:
+def written_whole(path: str, *, ready: Ready = nothing_more) -> Iterator[IO[bytes]]:
+    """Writes a file that appears under its name whole or not at all; an older one stays until then.
+
+    Args:
+      path: of the file.
+      ready: called when all is written (in a bucket: gathered here), before it appears; if it raises, it does not.
+    """
+    with _of(path).written_whole(path, ready) as file:
         yield file
 
 

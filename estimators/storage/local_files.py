@@ -8,7 +8,7 @@ import glob
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO
 
 
@@ -90,7 +90,7 @@ class LocalFiles:
                 os.remove(path)
 
     @contextlib.contextmanager
-    def written_whole(self, path: str) -> Iterator[IO[bytes]]:
+    def written_whole(self, path: str, ready: Callable[[], None]) -> Iterator[IO[bytes]]:
         """The bytes go to a hidden neighbour, which is renamed onto `path` at the end, or deleted after an error."""
         folder, name = os.path.split(path)
         partial = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:8]}.partial")
@@ -99,6 +99,7 @@ class LocalFiles:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
+            ready()
             os.replace(partial, path)
             _sync_folder(folder or ".")
         except BaseException:

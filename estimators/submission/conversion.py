@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Collection
 from typing import Any
@@ -87,9 +88,31 @@ def _write(options: ConversionOptions, paths: list[str], file: Any, folder: str)
     def ids_of(rows: Collection[int]) -> dict[int, bytes]:
         return {row: place.image_id for row, place in places_of(paths, rows).items()}
 
+    _check_number(paths, unique.rows)
     if pair := unique.duplicate(ids_of):
         raise _same_id(*(places_of(paths, pair)[row] for row in pair))
     return unique.rows, sample.result(ids_of) if sample else None
+
+
+def _check_number(paths: list[str], rows: int) -> None:
+    """Refuses files that lack lines, where the side file of launch.inference lies beside their folder and tells."""
+    folders = {os.path.dirname(path if storage.is_remote(path) else os.path.abspath(path)) for path in paths}
+    side = folders.pop() + ".json"
+    if folders or not storage.exists(side):
+        return
+    try:
+        content = json.loads(storage.read_text(side))
+        is_of_these = set(content["sha256"]) == set(map(os.path.basename, paths))
+        written = int(content["rows"])
+    except (OSError, ValueError, LookupError, TypeError):  # a file of this name may hold anything
+        return
+    if is_of_these and rows != written:
+        raise DataError(
+            "The files do not hold all predictions",
+            asked=f"{written} rows, by {side}",
+            found=f"{rows} rows in {len(paths)} files",
+            change=f"copy them anew, or predict again; then --{_INPUT}",
+        )
 
 
 def _same_id(first: Place, second: Place) -> DataError:

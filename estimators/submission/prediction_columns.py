@@ -138,7 +138,7 @@ def _by_class(table: pa.Table, columns: int | None) -> npt.NDArray[np.float32]:
     lists = _combined(table[CLASS_INDEXES])
     classes = pc.list_flatten(lists).to_numpy()
     count = len(classes) // table.num_rows
-    known = count if columns in (None, 1) else columns
+    known = {None: count, 1: 2}.get(columns, columns)  # of two classes one column is written
     even = (pc.list_value_length(lists).to_numpy() == count).all() and count == known and count > 1
     order = classes.reshape(-1, count) if even else classes
     if not even or not (np.sort(order, axis=1) == np.arange(count)).all():

@@ -26,10 +26,14 @@ def check_target(target: str, *, flag: str, inputs: Iterable[str], folder: bool 
     above = path if folder and storage.is_dir(path) else os.path.dirname(path) or "."
     local = not storage.is_remote(path)
     found = ""
-    if not folder and (storage.is_dir(path) or target.endswith("/")):
+    if not local and not path.partition("://")[2].partition("/")[2]:
+        found = "it is a whole bucket"
+    elif not folder and (storage.is_dir(path) or target.endswith("/")):
         found = "it is a folder"
     elif folder and storage.exists(path) and not storage.is_dir(path):
         found = "it is a file"
+    elif local and os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        found = "it is a device or a pipe, which a finished file would take the place of"
     elif any(os.path.realpath(path) == os.path.realpath(one) for one in inputs):
         found = "it is one of the input files"
     elif local and not os.path.isdir(above):

@@ -121,7 +121,7 @@ def test_no_submission_is_seen_without_the_list_of_what_it_lacks(emulator: Emula
         return f"{bucket}/{steps}/out.csv"
 
     def act(path: str) -> None:
-        with csv_output(path, "category", 1), quarantine(path) as bad:
+        with quarantine(path) as bad, csv_output(path, "category", 1, ready=bad.publish):
             bad.write(b"a bad record\n")
 
     def look(path: str) -> None:

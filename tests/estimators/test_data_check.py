@@ -43,6 +43,15 @@ def test_files_are_found_in_order_and_counted(tmp_path: Path) -> None:
     assert files == DataFiles(tuple(paths), (1, 2, 3)) and files.examples == 6 and lines == []
 
 
+def test_each_of_several_patterns_matches_something(tmp_path: Path) -> None:
+    for name in ("a-0", "b-0"):
+        numbered_file(tmp_path / name, [0])
+    assert len(check(f"{tmp_path}/a-*, {tmp_path}/b-*")[0].paths) == 2
+    with pytest.raises(UserError, match="A part of --train_data_pattern matches no file") as caught:
+        check(f"{tmp_path}/a-*,{tmp_path}/c-*")
+    assert f"nothing for {tmp_path}/c-*" in caught.value.found and "a-0" in caught.value.found
+
+
 def test_looking_at_many_files_shows_how_far_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,30 @@ def test_a_chief_of_a_cluster_exports_by_itself(
     assert os.environ["TF_CONFIG"] == cluster
     made = tf.saved_model.load(f"{tmp_path}/export/step_3")
     assert predict(made.signatures["serving_default"], record(5))["image_id"].tolist() == [b"5.jpg"]
+
+
+def test_what_another_process_is_exporting_is_left_alone_and_its_finished_export_taken(
+    options: ExperimentOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = dataclasses.replace(checkpoint_of(options))
+    exports = Path(options.train_dir, "export")
+    target, aside = exports / "step_3", exports / "aside"
+    target.rename(aside)
+    at_work, left = exports / ".step_3.11111111.partial", exports / ".step_2.22222222.partial"
+    for folder in (at_work, left):
+        folder.mkdir()
+    os.utime(left, (1, 1))
+    publish = storage.publish_folder
+
+    def another_is_quicker(source: str, where: str, *, last: str) -> None:
+        aside.rename(target)
+        publish(source, where, last=last)
+
+    monkeypatch.setattr(storage, "publish_folder", another_is_quicker)
+    assert export_checkpoint(options, checkpoint) == str(target)
+    assert at_work.exists() and not left.exists()
+    at_work.rmdir()
+    assert sorted(path.name for path in exports.iterdir()) == ["step_3"]
 
 
 def test_several_columns_are_exported_best_first(tmp_path: Path) -> None:

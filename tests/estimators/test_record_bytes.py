@@ -9,6 +9,7 @@ import random
 import pytest
 
 from estimators.record_bytes import GzipBytes, PlainBytes, RecordBytes, is_gzip
+from estimators.tfrecord_framing import framed
 
 DATA = random.Random(0).randbytes(3_000_000)
 
@@ -53,7 +54,15 @@ def test_damage_in_a_packed_file_is_told() -> None:
     assert source.broken is not None and source.broken.startswith("the gzip file is damaged")
 
 
-@pytest.mark.parametrize(("begin", "packed"), [(gzip.compress(b"x"), True), (b"", False), (b"\x1f\x8b", False)])
+# A plain record of this length begins as a packed file does.
+AS_IF_PACKED = framed(bytes(int.from_bytes(b"\x1f\x8b\x08", "little")))
+
+
+@pytest.mark.parametrize(
+    ("begin", "packed"),
+    [(gzip.compress(b"x"), True), (b"", False), (b"\x1f\x8b", False), (AS_IF_PACKED, False)],
+    ids=["packed", "empty", "short", "a length"],
+)
 def test_a_packed_file_is_known_by_its_first_bytes(tmp_path, begin, packed) -> None:
     (tmp_path / "file").write_bytes(begin)
     assert is_gzip(str(tmp_path / "file")) is packed

@@ -34,6 +34,25 @@ def test_records_that_tensorflow_stumbles_over_are_found_and_the_others_keep_the
     assert answer.ids == [b"a", b"", b"b", b""]
 
 
+def test_every_batch_has_the_full_size_and_each_record_its_place() -> None:
+    # As a network, whose last bits depend on both.
+    batches = []
+
+    def run(batch: Any) -> Any:
+        batches.append(list(batch))
+        if b"bad" in batch:
+            raise tf.errors.InvalidArgumentError(None, None, "no picture")
+        return answers(batch)
+
+    model = model_that(run)
+    model.answer([b"a"])
+    model.answer([None, b"a"])
+    model.answer([b"bad", b"a", b"b"])
+    assert {len(batch) for batch in batches} == {4}
+    assert batches[0][0] == b"a" and batches[1][1] == b"a"
+    assert batches[-1][1:3] == [b"a", b"b"], "what is left of a batch keeps its places"
+
+
 def test_memory_that_runs_out_is_told_and_blamed_on_no_record() -> None:
     def run(batch: Any) -> Any:
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")

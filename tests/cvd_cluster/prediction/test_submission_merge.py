@@ -47,7 +47,7 @@ class Case:
             assert file in (0, 2)
             self.csv.write(lines.lines(table))
 
-        return SubmissionMerge(files, parts, policy, category).write(write, Quarantine(self.listed))
+        return SubmissionMerge(files, parts, policy, category).write(write, Quarantine(lambda: self.listed))
 
     @property
     def rows(self) -> list[str]:
@@ -143,7 +143,7 @@ def test_a_missing_part_is_no_shorter_submission(tmp_path):
     files, parts = all_parts(tmp_path / "parts", [case.a, case.empty, case.c], 40)
     parts.forget(2, 1)
     with pytest.raises(InfrastructureError, match=r"1 pieces of .*c have none"):
-        SubmissionMerge(files, parts, FAIL, 0).write(lambda file, table: None, Quarantine(io.BytesIO()))
+        SubmissionMerge(files, parts, FAIL, 0).write(lambda file, table: None, Quarantine(io.BytesIO))
 
 
 def test_a_part_that_lost_a_row_is_no_shorter_submission(tmp_path, monkeypatch):
@@ -152,7 +152,7 @@ def test_a_part_that_lost_a_row_is_no_shorter_submission(tmp_path, monkeypatch):
     first, whole = parts.read(0, 0), parts.read(2, 0)
     monkeypatch.setattr(parts, "read", lambda file, number: whole.slice(0, 4) if file else first)
     with pytest.raises(InfrastructureError, match="8 records were read") as caught:
-        SubmissionMerge(files, parts, FAIL, 0).write(lambda file, table: None, Quarantine(io.BytesIO()))
+        SubmissionMerge(files, parts, FAIL, 0).write(lambda file, table: None, Quarantine(io.BytesIO))
     assert "The count does not add up" in str(caught.value)
 
 

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from cvd_cluster.prediction import submission_output
-from cvd_cluster.prediction.submission_output import json_output, restore_replaced
+from cvd_cluster.prediction.bad_records import quarantine, quarantine_path
+from cvd_cluster.prediction.submission_output import (
+    csv_output,
+    json_output,
+    jsonl_output,
+    parquet_output,
+    restore_replaced,
+)
 from estimators import storage
 from estimators.errors import DataError
 from estimators.submission.json_results import require_all_shards
@@ -43,6 +51,48 @@ def _fails_at(number: int, monkeypatch: pytest.MonkeyPatch, *, killed: bool) -> 
         rename(source, target)
 
     monkeypatch.setattr(storage, "rename", counted)
+
+
+FORMS: dict[str, Any] = {
+    "csv": lambda path, ready: csv_output(path, "category", 1, ready=ready),
+    "jsonl": lambda path, ready: jsonl_output(path, ready=ready),
+    "parquet": lambda path, ready: parquet_output(path, ready=ready),
+    "json": lambda path, ready: json_output(path, 1, ready=ready),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("listed", [True, False])
+def test_an_output_that_cannot_be_finished_leaves_the_older_one_and_its_list(tmp_path, monkeypatch, form, listed):
+    path = str(tmp_path / "out")
+    row = pa.Table.from_pylist([{"image_id": "1.jpg", "class_indexes": [1], "predictions": [1.0]}], SCHEMA)
+
+    def write(bad_records: bool) -> None:
+        with quarantine(path) as bad, FORMS[form](path, bad.publish) as write:
+            write(0, row)
+            if bad_records:
+                bad.write(b"a bad record\n")
+
+    def everything() -> dict[Path, bytes]:
+        return {one: one.read_bytes() for one in tmp_path.rglob("*") if one.is_file()}
+
+    write(True)
+    older = everything()
+    assert quarantine_path(path) in map(str, older)
+    sync = os.fsync
+
+    def full(descriptor: int) -> None:
+        if "quarantine" not in os.readlink(f"/proc/self/fd/{descriptor}"):
+            raise OSError("no room")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no room"):
+        write(listed)
+    monkeypatch.undo()
+    assert everything() == older
+    write(False)
+    assert quarantine_path(path) not in map(str, everything()), "there is nothing to list any more"
 
 
 @pytest.mark.parametrize("move", range(1, 2 * SHARDS + 1))

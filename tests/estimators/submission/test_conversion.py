@@ -109,6 +109,19 @@ def test_an_id_that_comes_twice_is_named_with_both_places(tmp_path):
     _refused(options, "same id", "'2' is the id in line 2 of", "00000-of-00002 and in line 3 of", "00001-of-00002")
 
 
+def test_lines_that_are_missing_are_told_by_the_side_file_of_the_prediction(tmp_path):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    options = _write(folder, [_line("1"), _line("2")], [_line("3")])
+    names = [path.name for path in folder.glob("prediction.results-*")]
+    side = tmp_path / "results.json"
+    side.write_text(json.dumps({"rows": 4, "sha256": dict.fromkeys(names, "")}))
+    _refused(options, "do not hold all predictions", f"4 rows, by {side}", "3 rows in 2 files")
+    for of_something_else in ("{", "[]", json.dumps({"rows": 4, "sha256": {"other": ""}})):
+        side.write_text(of_something_else)
+        assert convert(options) == 3
+
+
 def test_the_ids_are_compared_with_those_of_a_sample_submission(tmp_path):
     options = _write(tmp_path, [_line("1"), _line("2")], [_line("3")])
     sample = tmp_path / "sample.csv"

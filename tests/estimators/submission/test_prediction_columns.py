@@ -51,6 +51,13 @@ def test_the_probability_of_two_classes_is_that_of_class_1():
     assert CsvForm("probability").lines(table) == b"Id,Category\na,0.9\nb,0.2\n"
 
 
+def test_tables_of_more_classes_than_those_before_are_refused():
+    form = CsvForm("probability")
+    form.lines(_table(["a"], [[1, 0]], [[0.9, 0.1]]))
+    with pytest.raises(DataError, match="Not every photo has a probability of every class"):
+        form.lines(_table(["b"], [[2, 0, 1]], [[0.7, 0.2, 0.1]]))
+
+
 def test_the_probabilities_of_more_classes_have_a_column_each():
     table = _table(["a", "b"], [[2, 0, 1], [0, 1, 2]], [[0.7, 0.2, 0.1], [0.5, 0.3, 0.2]])
     assert CsvForm("probability").lines(table) == b"Id,Category_0,Category_1,Category_2\na,0.2,0.1,0.7\nb,0.5,0.3,0.2\n"

@@ -27,6 +27,21 @@ def _not_as_root() -> Iterator[None]:
         os.setresuid(0, 0, 0)
 
 
+def test_a_device_and_a_pipe_are_not_replaced_by_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (str(tmp_path / "pipe"), "/dev/null"):
+        with pytest.raises(UserError, match="cannot be written") as caught:
+            check_target(path, flag="output_file", inputs=[])
+        assert "a device or a pipe" in caught.value.found
+
+
+@pytest.mark.parametrize("path", ["gs://bucket", "gs://bucket/"])
+def test_a_whole_bucket_is_no_folder_for_results(path):
+    with pytest.raises(UserError, match="cannot be written") as caught:
+        check_target(path, flag="output_path", inputs=[], folder=True)
+    assert caught.value.found == "it is a whole bucket"
+
+
 @pytest.mark.parametrize("folder", [False, True])
 def test_a_folder_without_permission_is_named(tmp_path, folder):
     closed = tmp_path / "closed"

@@ -1,0 +1,35 @@
+"""What predictions depend on, so that a run that goes on uses nothing that was made with something else."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from cvd_cluster.prediction import preparation
+from cvd_cluster.prediction.prediction_options import PredictionOptions
+from cvd_cluster.prediction.preparation import Prepared
+from estimators.model_choice import ChosenModel
+
+OPTIONS = PredictionOptions(input_data_pattern="/data/*", output_file="/tmp/out.csv", model_dir="/m")
+PREPARED = Prepared(ChosenModel("/m", 1, None), "digest", ())
+
+
+@pytest.mark.parametrize("value", [{"batch_size": 7}, {"max_image_pixels": 9}, {"gpus_per_worker": 1}])
+def test_predictions_depend_on_options(value: dict[str, Any]) -> None:
+    assert PREPARED.made_with(dataclasses.replace(OPTIONS, **value)) != PREPARED.made_with(OPTIONS)
+
+
+@pytest.mark.parametrize("value", [{"max_worker_count": 7}, {"num_readers": 9}, {"output_file": "/tmp/other.csv"}])
+def test_and_not_on_how_many_work_at_them(value: dict[str, Any]) -> None:
+    assert PREPARED.made_with(dataclasses.replace(OPTIONS, **value)) == PREPARED.made_with(OPTIONS)
+
+
+def test_predictions_depend_on_the_model_and_on_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [PREPARED.made_with(OPTIONS), dataclasses.replace(PREPARED, model_digest="other").made_with(OPTIONS)]
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    made.append(PREPARED.made_with(OPTIONS))
+    monkeypatch.setattr(preparation, "tensorflow_version", lambda: "3.0")
+    made.append(PREPARED.made_with(OPTIONS))
+    assert all(one not in made[:index] for index, one in enumerate(made))
