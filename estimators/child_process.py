@@ -7,12 +7,15 @@ import ctypes
 import os
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import IO
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_PTRACER = 0x59616D61
 _EXPECTED_PARENT = "CVD_PARENT_PID"
+_LOOK_SECS = 0.05
 
 
 class ChildProcess:
@@ -38,6 +41,7 @@ class ChildProcess:
         pass_fds: Sequence[int] = (),
         stdin: bool = False,
     ) -> None:
+        self._lock = threading.Lock()
         self._process = subprocess.Popen(
             list(argv),
             env={**env, _EXPECTED_PARENT: str(os.getpid())},
@@ -61,18 +65,34 @@ class ChildProcess:
             self._process.stdin.flush()
 
     def exit_code(self) -> int | None:
-        """None while it runs; -N if signal N ended it."""
-        return self._process.poll()
+        """None while it runs; -N if signal N ended it. What is left of its group when it has ended is killed."""
+        with self._lock:
+            if self._process.returncode is None and self._has_ended():
+                self._end()
+            return self._process.returncode
 
     def wait(self, seconds: float | None = None) -> int | None:
         """The exit code, or None if it still runs after so many seconds (None waits for ever)."""
-        try:
-            return self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return None
+        until = None if seconds is None else time.monotonic() + seconds
+        while (code := self.exit_code()) is None and (until is None or time.monotonic() < until):
+            time.sleep(_LOOK_SECS)
+        return code
 
     def kill(self) -> None:
         """Ends the whole group at once, and waits for it."""
+        with self._lock:
+            if self._process.returncode is None:
+                self._end()
+
+    def _has_ended(self) -> bool:
+        try:
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            return True
+
+    def _end(self) -> None:
+        # Before it is waited for: until then nobody else gets its number, and later, days later, it may be that of any
+        # other group.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()

@@ -7,12 +7,14 @@ import sys
 from estimators.child_process import die_with_parent
 from estimators.errors import HarnessError
 from estimators.evaluation_run import run_evaluation
+from estimators.lasting_console import keep_running_without_console
 from estimators.train_dir import read_experiment
 
 
 def main() -> int:
     """Evaluates until training has ended; the exit code is an error's own."""
     die_with_parent()
+    keep_running_without_console()
     options = read_experiment(sys.argv[1])
     try:
         run_evaluation(options, line=lambda text: print(text, flush=True))

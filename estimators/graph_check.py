@@ -106,9 +106,7 @@ class _GraphCheck:
 
     def end(self) -> None:
         self._result.close()
-        # Hours after it ended its number may be another's.
-        if self._process.exit_code() is None:
-            self._process.kill()
+        self._process.kill()
 
 
 def main() -> int:

@@ -7,7 +7,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
+_ZOMBIE = "Z"
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,14 @@ class ProcessIdentity:
       host: the machine's or container's name.
       place: where its number means something: one boot of one machine, and a namespace of process ids in it.
       pid: its number there.
-      started: seconds since the epoch, when it began.
+      started: clock ticks since the machine's boot, when it began. (A time of the day would be another one after the
+        clock was set.)
     """
 
     host: str
     place: str
     pid: int
-    started: float
+    started: int
 
     @property
     def is_here(self) -> bool:
@@ -37,13 +38,12 @@ class ProcessIdentity:
         if not self.is_here:
             return None
         try:
-            process = psutil.Process(self.pid)
-            # Another one may have got its number. Both times are read from the same clock, so they agree to the tick.
-            return bool(abs(process.create_time() - self.started) > 1.0 or process.status() == psutil.STATUS_ZOMBIE)
-        except psutil.NoSuchProcess:
+            state, started = _state_and_start(self.pid)
+        except (FileNotFoundError, ProcessLookupError):
             return True
-        except psutil.Error:
+        except OSError:
             return False
+        return started != self.started or state == _ZOMBIE  # another one may have got its number
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
@@ -51,7 +51,18 @@ class ProcessIdentity:
 
 def this_process() -> ProcessIdentity:
     """The process that asks."""
-    return ProcessIdentity(socket.gethostname(), _this_place(), os.getpid(), psutil.Process().create_time())
+    return process_here(os.getpid())
+
+
+def process_here(pid: int) -> ProcessIdentity:
+    """The process that has this number now."""
+    return ProcessIdentity(socket.gethostname(), _this_place(), pid, _state_and_start(pid)[1])
+
+
+def _state_and_start(pid: int) -> tuple[str, int]:
+    """Fields 3 and 22 of proc_pid_stat(5); the second, its name, may hold blanks and parentheses."""
+    fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    return fields[0], int(fields[19])
 
 
 def _this_place() -> str:

@@ -56,7 +56,7 @@ def read_holder(train_dir: str) -> Holder | None:
         return None
     except (ValueError, TypeError, KeyError):
         # Half written, by a process that is at it or that was killed there.
-        return Holder(ProcessIdentity("an unknown host", "", 0, 0.0), 0.0, "", storage.modified_ns(path) / 1e9)
+        return Holder(ProcessIdentity("an unknown host", "", 0, 0), 0.0, "", storage.modified_ns(path) / 1e9)
 
 
 def check_free(train_dir: str) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from cvd_cluster.ray_session import require_absolute_paths
 from estimators.evaluation_run import EvaluationOptions, evaluate_train_dir
+from estimators.lasting_console import keep_running_without_console
 from launch.flags import parse_flags, run_command
 
 
@@ -22,6 +23,7 @@ def main() -> None:
     """Flags -> options -> evaluation in this process or by several."""
     (options,) = parse_flags("launch.eval", __doc__, EvaluationOptions)
     require_absolute_paths({name: getattr(options, name) for name in ("train_dir", "eval_data_pattern")})
+    keep_running_without_console()
     if options.eval_workers == 1:
         evaluate_train_dir(options, line=print)
     else:

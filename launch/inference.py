@@ -10,6 +10,7 @@ is given again. All about it: docs/inference.md.
 from __future__ import annotations
 
 from cvd_cluster.prediction.prediction_options import PredictionOptions
+from estimators.lasting_console import keep_running_without_console
 from launch.flags import parse_flags, run_command
 
 
@@ -18,6 +19,7 @@ def main() -> None:
     (options,) = parse_flags("launch.inference", __doc__, PredictionOptions)
     from cvd_cluster.prediction.prediction_job import run_prediction
 
+    keep_running_without_console()
     run_prediction(options)
 
 

@@ -22,6 +22,7 @@ from cvd_cluster.ray_session import require_absolute_paths
 from cvd_cluster.supervision_options import SupervisionOptions
 from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions, StartOptions
+from estimators.lasting_console import keep_running_without_console
 from estimators.tensorboard_server import tensorboard_of
 from launch.flags import parse_flags, run_command
 
@@ -46,6 +47,7 @@ def main() -> None:
             change="--dry_run; or `ray up`, and this command as a job: `python -m launch.submit train …`",
         )
     else:
+        keep_running_without_console()
         with tensorboard_of(options.train_dir, start.tensorboard_port):
             _train(options, start, cluster, supervision)
 

@@ -103,13 +103,15 @@ class EventLog:
 
     def record(self, event: Event) -> None:
         """One event. A log that cannot be written ends no run; that of another run is left alone."""
+        trouble = None
+        if not was_lost(self._train_dir):
+            try:
+                storage.append_line(self._path, event.to_json())
+            except OSError as error:
+                trouble = error
         self._announce(str(event))
-        if was_lost(self._train_dir):
-            return
-        try:
-            storage.append_line(self._path, event.to_json())
-        except OSError as error:
-            self._announce(f"[supervisor] {self._path} cannot be written: {error}")
+        if trouble:
+            self._announce(f"[supervisor] {self._path} cannot be written: {trouble}")
 
     def of_run(self, kind: EventKind, cause: str = "") -> None:
         """An event of the whole run, in its present generation."""

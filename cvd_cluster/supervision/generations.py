@@ -14,7 +14,7 @@ from cvd_cluster.supervision.snapshot import GroupSnapshot
 from cvd_cluster.supervision_options import SupervisionOptions
 from estimators.errors import InfrastructureError
 from estimators.experiment_options import ExperimentOptions
-from estimators.generation import begin_generation, check_is_known
+from estimators.generation import begin_generation, check_generation
 from estimators.torn_checkpoints import set_torn_aside
 from estimators.training_plan import TrainingPlan
 
@@ -90,6 +90,7 @@ class Generations:
         Raises:
           InfrastructureError: there is no room left, or the processes do not start.
           UserError: a node that has come cannot be used; nothing was started on it.
+          FencedError: another command has begun a generation.
         """
         self._events.of_run(EventKind.GENERATION_ENDED, cause)
         self.is_replacing = True
@@ -101,8 +102,9 @@ class Generations:
             while (gone_at := self._last_is_gone_at()) and self._pause().clock < gone_at:
                 pass
             self._check_nodes()
-            # In a folder that is another one now, a mount point say, training would begin at step 0.
-            check_is_known(self._options.train_dir, self.number)
+            # In a folder that is another one now, a mount point say, training would begin at step 0; and another
+            # command may have taken this run for dead while it stood still.
+            check_generation(self._options.train_dir, self.number)
             # A machine that lost its power may have lost the end of what it wrote last.
             set_torn_aside(self._options.train_dir, announce=self._announce)
             self.begin(cause)

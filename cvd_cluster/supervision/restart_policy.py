@@ -80,6 +80,8 @@ class Decision:
 
 
 _GO_ON = Decision(Action.GO_ON)
+# The statuses of one look are not of one moment.
+_SAME_STEP_SECS = 3.0
 
 
 def decide(
@@ -184,16 +186,20 @@ def _about_stalls(
         return _GO_ON
     first = culprits[0]
     names = tuple(stall.name for stall in culprits)
+    # Synchronous workers stop in the same step, whichever of them it is that the others wait for.
+    equal = [one.name for one in culprits if not first.halted and first.seconds - one.seconds <= _SAME_STEP_SECS]
+    who = " and ".join(equal) if len(equal) > 1 else first.name
+    cause = f"{first.cause}; their stacks tell which one the others wait for" if len(equal) > 1 else first.cause
     if history.generations >= options.max_generations:
         error = RoleLostError(
-            f"{first.name} hangs, and nothing is left to try",
+            f"{who} {'hang' if len(equal) > 1 else 'hangs'}, and nothing is left to try",
             asked=f"--max_generations={options.max_generations} --hang_timeout_secs={options.hang_timeout_secs:g}",
-            found=first.cause,
+            found=cause,
             change=f"see the stacks in {log_folder}; --hang_timeout_secs if its steps take so long; the same command "
             "without --start_new_model continues",
         )
-        return Decision(Action.FAIL, names, first.cause, hung=True, error=error)
-    return Decision(Action.NEW_GENERATION, names, f"{first.name}: {first.cause}", hung=True)
+        return Decision(Action.FAIL, names, cause, hung=True, error=error)
+    return Decision(Action.NEW_GENERATION, names, f"{who}: {cause}", hung=True)
 
 
 def _used_up(

@@ -63,7 +63,8 @@ class RoleHandle:
         )
         self.status = RoleStatus(task.name)
         self._call: Any = None
-        self._asked_at: float | None = None
+        self._asked_at = 0.0
+        self._first_asked_at: float | None = None
         self._answered_at: float | None = None
         self._node: str | None = None
         self._unsaid: tuple[str, ...] = ()
@@ -77,7 +78,9 @@ class RoleHandle:
         """The call for a status that is under way; a new one if there is none. None if the actor is lost."""
         if self._call is None and not self.is_lost:
             self._call = self.actor.poll.remote()
-            self._asked_at = self._asked_at or time.monotonic()
+            # From the question, not from the last answer: the command itself may have stood still meanwhile.
+            self._asked_at = time.monotonic()
+            self._first_asked_at = self._first_asked_at or self._asked_at
         return self._call
 
     def take_answer(self) -> RoleStatus:
@@ -103,9 +106,9 @@ class RoleHandle:
 
     def _judge_silence(self, now: float) -> None:
         if self._answered_at is not None:
-            if now - self._answered_at > _SILENCE_SECS:
+            if now - max(self._answered_at, self._asked_at) > _SILENCE_SECS:
                 self.lose(f"its actor has not answered for {_SILENCE_SECS:g} s")
-        elif self._asked_at is not None and now - self._asked_at > _PENDING_SECS:
+        elif self._first_asked_at is not None and now - self._first_asked_at > _PENDING_SECS:
             # Ray starts it as soon as its bundle is on a node again; there is nothing to mend.
             self.status = dataclasses.replace(self.status, awaits_node=True)
 

@@ -23,6 +23,7 @@ from cvd_cluster.supervision.watch import Watch
 from cvd_cluster.supervision_options import SupervisionOptions
 from estimators.checkpoints import Checkpoint, latest_checkpoint
 from estimators.experiment_options import ExperimentOptions
+from estimators.generation import FencedError
 from estimators.local_training import check_last_step_saved, newest_checkpoint
 from estimators.run_state import RunState, write_run_state
 from estimators.stop_signals import StopSignals
@@ -106,14 +107,14 @@ class Supervisor:
           StoppedError: a signal asked for the end.
           HarnessError: a role failed, or nothing is left to try; or evaluation failed.
         """
-        end = RunState.SUCCEEDED.value
         try:
             self._run()
-        except BaseException as error:
-            end = f"{type(error).__name__}: {verdict.first_line(str(error))}"
+        except FencedError:  # the log is another run's by now
             raise
-        finally:
-            self._events.of_run(EventKind.RUN_ENDED, end)
+        except BaseException as error:
+            self._events.of_run(EventKind.RUN_ENDED, f"{type(error).__name__}: {verdict.first_line(str(error))}")
+            raise
+        self._events.of_run(EventKind.RUN_ENDED, RunState.SUCCEEDED.value)
 
     def _run(self) -> None:
         max_steps = self._generations.plan.max_steps

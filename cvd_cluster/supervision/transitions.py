@@ -44,5 +44,5 @@ def _of_role(old: RoleStatus | None, new: RoleStatus) -> list[tuple[EventKind, s
 def _how_it_ended(status: RoleStatus) -> str:
     # Of a process that was healthy the signal alone would tell a story of its own: that memory ran out.
     if status.ended_by_command and status.loss is None and status.failure is None:
-        return f"the command ended its process {status.pid}, which begins anew with the others"
+        return f"the command ended its process {status.pid}"
     return verdict.how_it_ended(status)

@@ -23,12 +23,12 @@ def check_target(target: str, *, flag: str, inputs: Iterable[str], folder: bool 
       UserError: it is of the wrong kind, an input file, or in a folder that does not exist or cannot be written in.
     """
     path = target.rstrip("/") or "/"
+    if storage.is_remote(path) and not path.partition("://")[2].partition("/")[2]:
+        raise _unfit(target, flag, "it is a whole bucket", folder)
     above = path if folder and storage.is_dir(path) else os.path.dirname(path) or "."
     local = not storage.is_remote(path)
     found = ""
-    if not local and not path.partition("://")[2].partition("/")[2]:
-        found = "it is a whole bucket"
-    elif not folder and (storage.is_dir(path) or target.endswith("/")):
+    if not folder and (storage.is_dir(path) or target.endswith("/")):
         found = "it is a folder"
     elif folder and storage.exists(path) and not storage.is_dir(path):
         found = "it is a file"
@@ -41,12 +41,16 @@ def check_target(target: str, *, flag: str, inputs: Iterable[str], folder: bool 
     elif local and not os.access(above, os.W_OK):
         found = f"no permission to write in {above}"
     if found:
-        raise UserError(
-            "The submission cannot be written",
-            asked=f"--{flag}={target}",
-            found=found,
-            change=f"--{flag} to a {'folder' if folder else 'new file'} in a folder that exists and you may write in",
-        )
+        raise _unfit(target, flag, found, folder)
+
+
+def _unfit(target: str, flag: str, found: str, folder: bool) -> UserError:
+    return UserError(
+        "The submission cannot be written",
+        asked=f"--{flag}={target}",
+        found=found,
+        change=f"--{flag} to a {'folder' if folder else 'new file'} in a folder that exists and you may write in",
+    )
 
 
 @contextlib.contextmanager

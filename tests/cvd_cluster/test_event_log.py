@@ -73,6 +73,15 @@ def test_the_log_is_json_lines_and_the_console_hears_the_same(tmp_path: Path) ->
     assert len(lines) == 2 and "worker-1" in lines[1] and "it was killed" in lines[1] and "4711" in lines[1]
 
 
+def test_an_event_is_kept_also_if_nobody_can_be_told(tmp_path: Path) -> None:
+    def gone(line: str) -> None:
+        raise BrokenPipeError("the console")
+
+    with pytest.raises(BrokenPipeError):
+        EventLog(str(tmp_path), announce=gone).of_run(EventKind.RUN_ENDED)
+    assert "run_ended" in (tmp_path / "events.jsonl").read_text()
+
+
 def test_the_log_of_a_run_that_took_the_folder_over_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,6 +142,19 @@ def test_roles_that_stand_still_make_a_new_generation_and_the_culprit_is_named(s
     assert made.error is not None and "--hang_timeout_secs=600" in made.error.asked and made.hung
 
 
+def test_roles_that_stopped_in_the_same_step_are_all_named() -> None:
+    stalls = [Stall("worker-0", 31.0, halted=False), Stall("chief-0", 30.0, halted=False)]
+    made = decision({}, "multi_worker_mirrored", stalls=stalls)
+    assert made.action is Action.NEW_GENERATION and made.cause.startswith("worker-0 and chief-0: no step for 31 s")
+    assert "their stacks tell" in made.cause
+    made = decision(
+        {}, "multi_worker_mirrored", stalls=stalls, history={"generations": 1}, options={"max_generations": 1}
+    )
+    assert made.error is not None and made.error.summary.startswith("worker-0 and chief-0 hang, ")
+    alone = [Stall("worker-0", 36.0, halted=False), Stall("chief-0", 30.5, halted=False)]
+    assert decision({}, stalls=alone).cause == "worker-0: no step for 36 s"
+
+
 def test_an_evaluator_that_stands_still_is_nothing_to_those_that_train() -> None:
     assert decision({}, stalls=[Stall("evaluator-0", 700.0, halted=False)]).action is Action.GO_ON
     assert decision({EVALUATOR: KILLED}).action is Action.GO_ON

@@ -67,6 +67,17 @@ def test_a_role_that_is_silent_for_too_long_is_lost_and_counts_as_living_until_i
     assert loss.gone_at > handled.clock.now + ORPHAN_TIMEOUT
 
 
+def test_a_role_is_not_silent_while_the_command_itself_stood_still(handled: Handled) -> None:
+    handled.look(status(CHIEF))
+    del handled.actor.answers["poll"]
+    handled.clock.now += 60  # in a look at a file system that was away
+    assert not handled.look().is_lost
+    handled.clock.now += 29
+    assert not handled.look().is_lost
+    handled.clock.now += 2
+    assert handled.look().is_lost
+
+
 def test_the_raylet_of_a_node_that_is_there_ends_a_lost_role_at_once(handled: Handled) -> None:
     handled.look(status(CHIEF))
     loss = handled.look(DIED).status.loss

@@ -12,7 +12,7 @@ from cvd_cluster.roles.role_status import ActorLoss, RoleStatus
 from cvd_cluster.supervision import supervisor
 from cvd_cluster.topology import Task
 from estimators.errors import InfrastructureError, StoppedError, UserError
-from estimators.generation import current_generation
+from estimators.generation import FencedError, begin_generation, current_generation
 from estimators.run_state import RunState
 from tests.cvd_cluster.fakes import failure, status
 from tests.cvd_cluster.supervised_run import (
@@ -136,6 +136,20 @@ def test_a_killed_process_makes_a_new_generation_under_multi_worker_mirrored(tmp
         ("generation_started", None),
     ]
     assert current_generation(run.train_dir) == 2
+
+
+def test_a_run_that_stood_still_until_another_took_its_place_touches_nothing(tmp_path: Path) -> None:
+    def another_takes_over() -> dict[Task, Any]:
+        begin_generation(str(tmp_path))
+        (tmp_path / "model.ckpt-9_temp").mkdir()  # what it is saving
+        return {WORKER: status(WORKER, LOST)}
+
+    trained = {CHIEF: status(CHIEF), WORKER: status(WORKER)}
+    run = Run(tmp_path, [trained, another_takes_over, *([{}] * 12)], [CHIEF, WORKER], strategy="multi_worker_mirrored")
+    with pytest.raises(FencedError):
+        run()
+    assert run.group.done[-1] == "end" and current_generation(run.train_dir) == 2
+    assert (tmp_path / "model.ckpt-9_temp").exists() and not run.events("run_ended")
 
 
 def test_a_new_generation_waits_until_the_lost_process_is_certainly_gone(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
+from estimators.process_identity import process_here
 from estimators.run_state import RunRecord, RunState, read_run_state, write_run_state
 from estimators.train_dir_lock import locked
 
@@ -41,7 +41,7 @@ def _recorded(folder: Path, **changed: object) -> RunRecord:
 
 def test_a_run_whose_process_is_gone_is_abandoned(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    started = psutil.Process(process.pid).create_time()
+    started = process_here(process.pid).started
     record = _recorded(tmp_path, pid=process.pid, started=started)
     assert not record.is_abandoned and not record.training_ended
     process.kill()
@@ -52,7 +52,7 @@ def test_a_run_whose_process_is_gone_is_abandoned(tmp_path: Path) -> None:
 
 def test_a_later_process_with_the_number_of_the_run_is_not_the_run(tmp_path: Path) -> None:
     assert not _recorded(tmp_path).is_abandoned
-    assert _recorded(tmp_path, started=5.0).is_abandoned
+    assert _recorded(tmp_path, started=5).is_abandoned
 
 
 def test_a_run_elsewhere_is_abandoned_once_its_lock_shows_no_life(tmp_path: Path) -> None:

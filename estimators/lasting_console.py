@@ -1,0 +1,51 @@
+"""What is printed never ends a run: its console may be gone for hours before anybody notices."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import sys
+from typing import TextIO
+
+# Nobody reads it any more: the reader of a pipe ended, a terminal was closed.
+_GONE = (errno.EPIPE, errno.EIO)
+
+
+class _LastingText(io.TextIOWrapper):
+    """Text that is dropped where it cannot be written, since a disk is full, say; tried again each time."""
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except OSError as error:
+            self._take(error)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            self._take(error)
+
+    def _take(self, error: OSError) -> None:
+        if error.errno in _GONE:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+
+
+def keep_running_without_console() -> None:
+    """Lets stdout and stderr of this process fail without a word, from now on."""
+    sys.stdout, sys.stderr = _lasting(sys.stdout), _lasting(sys.stderr)
+
+
+def _lasting(stream: TextIO) -> TextIO:
+    # Not what took its place, a test's.
+    if stream not in (sys.__stdout__, sys.__stderr__) or not isinstance(stream, io.TextIOWrapper):
+        return stream
+    with contextlib.suppress(OSError):
+        stream.flush()
+    encoding, errors = stream.encoding, stream.errors
+    return _LastingText(stream.detach(), encoding=encoding, errors=errors, line_buffering=True)
