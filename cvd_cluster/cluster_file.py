@@ -79,11 +79,12 @@ def ray_speaks_into(said: io.StringIO) -> Iterator[None]:
 
 def _loaded(path: str) -> dict[str, Any]:
     try:
-        loaded = yaml.safe_load(Path(path).read_text())
+        documents = list(yaml.safe_load_all(Path(path).read_text()))  # a manifest for KubeRay holds several
     except OSError as error:
         raise _unsound(path, f"it cannot be read: {error.strerror}", "--cluster_file to the file of `ray up`") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise _unsound(path, f"it is no YAML: {' '.join(str(error).split())}", "the line that is named") from None
+    loaded = documents[0] if documents else None
     if isinstance(loaded, dict) and str(loaded.get("apiVersion", "")).startswith("ray.io/"):
         raise _unsound(path, "a manifest for KubeRay", "check it with `kubectl apply --dry-run=server -f …`")
     if not isinstance(loaded, dict) or not isinstance(loaded.get("provider"), dict):

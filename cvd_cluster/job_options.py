@@ -48,9 +48,15 @@ class SubmitOptions(_JobServerOptions):
         group=_GROUP,
         at_least=0,
         help="CPUs that Ray sets aside for the command itself, on a machine that has them; with 0 it runs on the head; "
-        "none: 1 for eval and prepare_data, which compute themselves, 0 for the others, whose processes ask for theirs",
+        "none: 1 for eval, prepare_data and a train without workers, which compute themselves, 0 for the others, whose "
+        "processes ask for theirs",
     )
-    job_gpus: float = option(0.0, group=_GROUP, at_least=0, help="the same for GPUs, for an eval of one process")
+    job_gpus: float = option(
+        0.0,
+        group=_GROUP,
+        at_least=0,
+        help="the same for GPUs, for an eval of one process or a train with --strategy=local or mirrored",
+    )
     stop_wait_seconds: int = option(
         120, group=_GROUP, at_least=1, help="how long a job that is stopped may take for its last checkpoint"
     )

@@ -19,10 +19,11 @@ from cvd_cluster.job_options import AttachOptions, SubmitOptions
 from estimators.errors import InfrastructureError, UserError
 
 _CONNECT_SECONDS = 5.0
+_TUNNEL_SECONDS = 20.0
 _REQUEST_SECONDS = 60.0
 # Ray itself answers only after 10 s that there is no agent.
 _AGENT_SECONDS, _RETRY_SECONDS = 120.0, 2.0
-# What these compute they compute in their own process: not on the head, which takes no work.
+# Of the commands but train, which it depends on; see _computes_itself.
 _COMPUTING = ("eval", "prepare_data")
 _ENDINGS = {0: "succeeded", STOPPED_CODE: "was stopped"}
 
@@ -49,7 +50,7 @@ def _submitted(client: Any, command: str, flags: Sequence[str], options: SubmitO
     import requests
 
     entrypoint = shlex.join(["python", "-m", f"launch.{command}", *flags])
-    cpus = options.job_cpus if options.job_cpus is not None else float(command in _COMPUTING)
+    cpus = options.job_cpus if options.job_cpus is not None else float(_computes_itself(command, flags, options))
     environment = {
         "working_dir": options.working_dir,
         # Ray's 3 s are too short for a checkpoint.
@@ -94,6 +95,26 @@ def _submitted(client: Any, command: str, flags: Sequence[str], options: SubmitO
             time.sleep(_RETRY_SECONDS)
 
 
+def _computes_itself(command: str, flags: Sequence[str], options: SubmitOptions) -> bool:
+    """Whether the command computes in its own process: not on the head, which takes no work."""
+    if command != "train":
+        return command in _COMPUTING
+    # As argparse reads them: the last one counts.
+    strategy = "local"
+    for flag, value in zip(flags, (*flags[1:], ""), strict=True):
+        if flag == "--strategy" or flag.startswith("--strategy="):
+            strategy = flag.partition("=")[2] or value
+    replicas_named = any(flag.startswith("--num_replicas") for flag in flags)
+    if strategy == "mirrored" and not options.job_gpus and not replicas_named:
+        raise UserError(
+            "--strategy=mirrored trains on the GPUs of the command itself, and this job is given none",
+            asked=f"--strategy=mirrored --job_gpus={options.job_gpus:g}",
+            change="--job_gpus before the --, to the GPUs of one machine; or --strategy=multi_worker_mirrored with "
+            "--gpus_per_worker",
+        )
+    return strategy in ("local", "mirrored")
+
+
 def attach(options: AttachOptions) -> int:
     """Follows a job that was submitted before, from the beginning of its log, and returns its exit code."""
     return _followed(connected(options.address), options.job, options.address, options.patience_seconds)
@@ -108,9 +129,7 @@ def connected(address: str) -> Any:
     url = urlsplit(address)
     asked = f"--address={address} RAY_AUTH_MODE={os.environ.get('RAY_AUTH_MODE', '(not set)')}"
     try:
-        socket.create_connection(
-            (url.hostname or "", url.port or (443 if url.scheme == "https" else 80)), timeout=_CONNECT_SECONDS
-        ).close()
+        _try_connection(url.hostname or "", url.port or (443 if url.scheme == "https" else 80))
     except OSError as error:
         raise UserError(
             "No job server can be reached at --address",
@@ -176,6 +195,20 @@ def _refused(options: SubmitOptions, error: Exception) -> UserError | Infrastruc
     return InfrastructureError(
         "The cluster did not take the job", asked=f"--address={options.address}", found=found[:600]
     )
+
+
+def _try_connection(host: str, port: int) -> None:
+    """Raises OSError if nobody listens there; a tunnel to this machine may have been started a moment ago."""
+    begun = time.monotonic()
+    while True:
+        try:
+            return socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()
+        except ConnectionRefusedError:
+            if host not in ("127.0.0.1", "localhost") or time.monotonic() - begun > _TUNNEL_SECONDS:
+                raise
+            if time.monotonic() - begun < _RETRY_SECONDS:
+                _tell(f"nobody listens at {host}:{port} yet; waiting {_TUNNEL_SECONDS:g} s for a tunnel that begins")
+            time.sleep(_RETRY_SECONDS)
 
 
 def _followed(client: Any, job: str, address: str, patience_seconds: float) -> int:

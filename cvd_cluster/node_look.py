@@ -139,7 +139,8 @@ def _rights(paths: Sequence[str]) -> str:
 
 def _versions() -> dict[str, str]:
     """Without an import, which would take TensorFlow seconds."""
-    versions = {"Python": platform.python_version()}
+    # A cloud's later machines may have a later 3.11; what one pickles another reads.
+    versions = {"Python": ".".join(platform.python_version_tuple()[:2])}
     for package in ("ray", "tensorflow", "tensorflow-cpu"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package.removesuffix("-cpu")] = importlib.metadata.version(package)

@@ -64,8 +64,8 @@ def nodes_for(tasks: Sequence[Demand], config: Mapping[str, Any], path: str) -> 
 
 
 def says_what_machines_have(config: Mapping[str, Any]) -> bool:
-    """False if no node type says CPU: then Ray looks when a machine is up, and nothing can be told before."""
-    return any(kind.get("resources", {}).get("CPU") for kind in config.get("available_node_types", {}).values())
+    """False if a node type does not say its CPUs, not even 0: Ray looks when a machine is up, or asks the cloud."""
+    return all("CPU" in (kind.get("resources") or {}) for kind in config.get("available_node_types", {}).values())
 
 
 def _resources(resources: Mapping[str, float]) -> str:

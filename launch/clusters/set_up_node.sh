@@ -31,9 +31,10 @@ pip=(~/venv/bin/pip install --quiet --disable-pip-version-check -c constraints.t
 "${pip[@]}" setuptools wheel
 "${pip[@]}" --no-build-isolation -e ".${extras:+[$extras]}"
 
-# For those who log in; the commands that start Ray say it themselves.
+# For those who log in; the commands that start Ray say it themselves. The last: a machine that comes weeks after the
+# head has a later 3.11, and Ray would not let it in.
 grep -q RAY_AUTH_MODE ~/.bashrc 2>/dev/null ||
-  echo 'export PATH=$HOME/venv/bin:$PATH RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0' >>~/.bashrc
+  echo 'export PATH=$HOME/venv/bin:$PATH RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL=minor' >>~/.bashrc
 
 if [[ ,$extras, == *,cuda,* ]]; then
   # The image brings the driver; its modules may be loaded later than sshd answers.

@@ -23,7 +23,7 @@ def at_the_laptop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the project's folder, with a token and a key."""
     monkeypatch.chdir(_ROOT)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for name in (".ray/auth_token", ".ssh/id_ed25519"):
+    for name in (".ray/auth_token", ".ssh/estimators"):
         path = tmp_path / "home" / name
         path.parent.mkdir(parents=True)
         path.write_text("secret")
@@ -161,7 +161,7 @@ def test_nodes_that_want_a_token_and_get_none_are_told(tmp_path: Path) -> None:
 
 
 def test_a_missing_key_for_ssh_is_told(tmp_path: Path, sshd: str) -> None:
-    (tmp_path / "home" / ".ssh" / "id_ed25519").unlink()
+    (tmp_path / "home" / ".ssh" / "estimators").unlink()
     assert "auth.ssh_private_key" in refused(on_prem(tmp_path, sshd))
 
 
@@ -171,7 +171,7 @@ def test_a_missing_key_for_ssh_is_told(tmp_path: Path, sshd: str) -> None:
         ("cluster_name: [", "line 1"),
         ("", "provider"),
         ("- 1", "provider"),
-        ("apiVersion: ray.io/v1\nkind: RayCluster", "KubeRay"),
+        ((_ROOT / "launch/clusters/kuberay.yaml").read_text(), "KubeRay"),
     ],
 )
 def test_what_is_no_cluster_file_is_told(tmp_path: Path, text: str, said: str) -> None:

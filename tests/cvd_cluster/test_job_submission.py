@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import http.server
 import shlex
+import socket
 import threading
 from typing import Any
 
@@ -43,7 +44,10 @@ def test_a_job_gets_the_folder_and_time_for_its_last_checkpoint_and_no_secret(cl
 @pytest.mark.parametrize(
     ("command", "values", "cpus", "gpus"),
     [
-        ("train", {}, None, None),
+        ("train", {}, 1, None),
+        ("train --strategy=parameter_server", {}, None, None),
+        ("train --strategy local --strategy multi_worker_mirrored", {}, None, None),
+        ("train --strategy=mirrored", {"job_gpus": 4.0}, 1, 4),
         ("inference", {}, None, None),
         ("eval", {}, 1, None),
         ("prepare_data", {}, 1, None),
@@ -52,8 +56,26 @@ def test_a_job_gets_the_folder_and_time_for_its_last_checkpoint_and_no_secret(cl
     ],
 )
 def test_what_computes_in_the_command_itself_does_not_run_on_the_head(client, command, values, cpus, gpus):
-    job_submission.submit(command, ["--x=1"], options(**values))
+    command, *flags = command.split()
+    job_submission.submit(command, [*flags, "--x=1"], options(**values))
     assert (client.submitted["cpus"], client.submitted["gpus"]) == (cpus, gpus)
+
+
+def test_a_mirrored_run_that_would_train_on_no_gpu_is_refused(client):
+    with pytest.raises(UserError, match="this job is given none") as caught:
+        job_submission.submit("train", ["--strategy=mirrored"], options())
+    assert "--job_gpus" in caught.value.change and client.submitted == {}
+
+
+def test_a_tunnel_that_begins_is_waited_for(monkeypatch, capsys):
+    monkeypatch.setattr(job_submission, "_RETRY_SECONDS", 0.1)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        timer = threading.Timer(0.5, server.listen)
+        timer.start()
+        job_submission._try_connection("127.0.0.1", server.getsockname()[1])
+        timer.join()
+    assert capsys.readouterr().err.count("nobody listens at 127.0.0.1") == 1
 
 
 def test_a_person_is_told_how_to_attach_and_how_to_stop(client, capsys):
@@ -176,6 +198,7 @@ def test_a_server_that_is_not_rays_is_told_as_such(monkeypatch):
         server.server_close()
 
 
-def test_nobody_at_the_address_is_told_with_the_tunnel():
+def test_nobody_at_the_address_is_told_with_the_tunnel(monkeypatch):
+    monkeypatch.setattr(job_submission, "_TUNNEL_SECONDS", 0)
     with pytest.raises(UserError, match="`ray dashboard"):
         job_submission.connected("http://127.0.0.1:1")

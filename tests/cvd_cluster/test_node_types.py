@@ -66,5 +66,11 @@ def test_a_head_that_takes_work_counts_as_one_machine() -> None:
         nodes(config, num_workers=10, cpus_per_worker=8)
 
 
+def test_where_one_kind_of_machine_is_not_described_nothing_is_called_impossible() -> None:
+    config = prepared("launch/clusters/aws.yaml")
+    del config["available_node_types"]["gpu_4"]["resources"]  # Ray asks Amazon when it brings the cluster up
+    assert nodes(config, num_workers=2, gpus_per_worker=4, cpus_per_worker=8) is None
+
+
 def test_of_machines_of_ones_own_nothing_is_known_before_they_are_up() -> None:
     assert nodes(prepared("launch/clusters/on_prem.yaml"), num_workers=100) is None

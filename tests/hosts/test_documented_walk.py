@@ -13,7 +13,7 @@ pytestmark = pytest.mark.hosts
 
 _ROOT = Path(__file__).parents[2]
 # Done by the cluster that all tests here share.
-_DONE = ("ray up --yes $CLUSTER", "ray dashboard $CLUSTER &", "ray down --yes $CLUSTER")
+_DONE = ("ray up --yes $CLUSTER", "ray dashboard $CLUSTER </dev/null &", "ray down --yes $CLUSTER")
 _CURVES_ARE_SHOWN = """
 python - <<'PYTHON'
 import json, time, urllib.request
