@@ -18,7 +18,7 @@ class _JobServerOptions(Options):
         help="URL of the cluster's job server: http://127.0.0.1:8265 while `ray dashboard cluster.yaml` forwards it",
     )
     patience_seconds: float = option(
-        600.0, group=_GROUP, above=0, help="how long the connection may be lost before this command gives up"
+        600.0, group=_GROUP, above=0, help="seconds that the connection may be lost before this command gives up"
     )
 
     def __post_init__(self) -> None:
@@ -58,7 +58,7 @@ class SubmitOptions(_JobServerOptions):
         help="the same for GPUs, for an eval of one process or a train with --strategy=local or mirrored",
     )
     stop_wait_seconds: int = option(
-        120, group=_GROUP, at_least=1, help="how long a job that is stopped may take for its last checkpoint"
+        120, group=_GROUP, at_least=1, help="seconds that a job that is stopped may take for its last checkpoint"
     )
 
 

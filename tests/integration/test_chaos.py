@@ -20,7 +20,6 @@ from tests.integration.ray_nodes import RayNodes, ray_nodes
 SHORT = [
     Cell(PS, "ps-0", "SIGKILL"),
     Cell(MWMS, "worker-0", "SIGKILL"),
-    Cell(MWMS, "worker-0", "error"),
     Cell(MWMS, "evaluator-0", "SIGKILL"),
     Cell(MWMS, "chief-0", "raylet"),
 ]

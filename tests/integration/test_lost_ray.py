@@ -17,9 +17,10 @@ from tests.integration.shards import good_records, write_shard
     ("name", "told"),
     [
         ("gcs_server", "Ray is gone"),
-        pytest.param("raylet", "A node was lost, and the cluster has no room", marks=pytest.mark.slow),
+        ("raylet", "A node was lost, and the cluster has no room"),
     ],
 )
+@pytest.mark.slow
 def test_a_run_whose_own_ray_is_killed_says_so_and_leaves_nothing(name: str, told: str, tmp_path: Path) -> None:
     write_shard(tmp_path / "train", good_records(40))
     with running_command(

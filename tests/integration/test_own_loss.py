@@ -82,7 +82,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=STRATEGIES)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(one, marks=pytest.mark.slow if one == "parameter_server" else ()) for one in STRATEGIES],
+)
 def run(request: pytest.FixtureRequest, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """One that begins as the other ended, and whose loss, of a class of its own, is 7 until it is NaN in step 10."""
     strategy, folder = request.param, tmp_path_factory.mktemp("run") / request.param
