@@ -39,8 +39,8 @@ check: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: $(STAMP) ## all tests but the slow ones and those that need hosts
-	$(BIN)/python -m pytest -m 'not slow and not hosts and not browser'
+test: $(STAMP) ## all tests but the longer ones and those that need hosts
+	$(BIN)/python -m pytest -m 'not slow and not chaos and not hosts and not browser'
 
 test-cluster: $(STAMP) ## bring up a cluster on two hosts made of namespaces, and do all with it (as root)
 	$(BIN)/python -m pytest -s -m hosts tests/hosts
@@ -48,8 +48,8 @@ test-cluster: $(STAMP) ## bring up a cluster on two hosts made of namespaces, an
 test-browser: $(STAMP) ## look at TensorBoard in a headless browser (on Debian: apt-get install chromium)
 	$(BIN)/python -m pytest -s -m browser tests/browser
 
-test-slow: $(STAMP) ## the longer tests, a quarter of an hour
-	$(BIN)/python -m pytest -m slow --ignore=tests/integration/test_chaos.py
+test-slow: $(STAMP) ## the longer tests, half an hour
+	$(BIN)/python -m pytest -m slow
 
 test-chaos: $(STAMP) ## strike every role in every way: the whole table, half an hour
 	$(BIN)/python -m pytest tests/integration/test_chaos.py

@@ -44,7 +44,7 @@ def prepare_run(
             class_lookup.load_class(flag, name)
     patterns = ("train_data_pattern", "eval_data_pattern", "warm_start_from")
     check_access(read={flag: getattr(options, flag) for flag in patterns}, folders={"train_dir": options.train_dir})
-    train_dir.check_train_dir(options, start_new_model=start_new_model)
+    train_dir.check_train_dir(options, start_new_model=start_new_model, announce=announce)
 
     def checked(flag: str, pattern: str) -> DataFiles:
         return check_data(

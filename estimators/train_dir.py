@@ -66,8 +66,15 @@ def read_experiment(train_dir: str) -> ExperimentOptions:
     return ExperimentOptions.from_json({**values, "train_dir": train_dir}, source=path)
 
 
-def check_train_dir(options: ExperimentOptions, *, start_new_model: bool) -> None:
+def check_train_dir(
+    options: ExperimentOptions, *, start_new_model: bool, announce: Callable[[str], None] = print
+) -> None:
     """Refuses a folder that cannot be used as asked. Writes and deletes nothing.
+
+    Args:
+      options: of the run.
+      start_new_model: whether it will be emptied.
+      announce: called with a line where a run elsewhere may be at work, and is looked for.
 
     Raises:
       UserError: it is a file; a run is at work on it; it is to be emptied but is no training folder; or it holds
@@ -78,7 +85,7 @@ def check_train_dir(options: ExperimentOptions, *, start_new_model: bool) -> Non
     if storage.exists(path) and not storage.is_dir(path):
         raise UserError("--train_dir is a file", asked=f"--train_dir={path}", change="--train_dir to a folder")
     _check_writable(path)
-    check_free(path)
+    check_free(path, announce)
     if start_new_model:
         if names and not any(_PROOF.fullmatch(name) for name in names):
             raise UserError(

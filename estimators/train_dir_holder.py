@@ -59,14 +59,22 @@ def read_holder(train_dir: str) -> Holder | None:
         return Holder(ProcessIdentity("an unknown host", "", 0, 0), 0.0, "", storage.modified_ns(path) / 1e9)
 
 
-def check_free(train_dir: str) -> None:
-    """Refuses a train_dir that a living process of this machine has; costs nothing and writes nothing.
+def check_free(train_dir: str, announce: Callable[[str], None], silent_secs: float = SILENT_SECS) -> None:
+    """Refuses a train_dir that a living process has; writes nothing.
+
+    The lock would refuse it too, but a run may first wait for room that the other one has, and take its place when that
+    is done.
+
+    Args:
+      train_dir: the folder.
+      announce: called with a line if there is something to wait for.
+      silent_secs: how long to wait for a sign of life of a run elsewhere.
 
     Raises:
       UserError: it has.
     """
     holder = read_holder(train_dir)
-    if holder is not None and holder.process.is_gone is False:
+    if holder is not None and shows_life(train_dir, holder, announce, silent_secs):
         raise refused(train_dir, holder)
 
 

@@ -110,7 +110,7 @@ class RoleGroup:
         self._prepare_and_start(task, plan, number)
 
     def _prepare_and_start(self, task: Task, plan: TrainingPlan, number: int) -> None:
-        self._handles[task].actor.prepare.remote(plan, number)
+        self._handles[task].prepare(plan, number)
         if task.role != "evaluator" or self._evaluator_began:
             self._start(task)
 

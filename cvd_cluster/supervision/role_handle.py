@@ -16,6 +16,7 @@ from cvd_cluster.roles.role_actor import RoleActor
 from cvd_cluster.roles.role_status import ActorLoss, RolePhase, RoleStatus
 from cvd_cluster.topology import Task
 from estimators.experiment_options import ExperimentOptions
+from estimators.training_plan import TrainingPlan
 
 # An actor that is silent for so long, though Ray says that it lives, is ended.
 _SILENCE_SECS = 30.0
@@ -63,6 +64,7 @@ class RoleHandle:
         )
         self.status = RoleStatus(task.name)
         self._call: Any = None
+        self._beginning: Any = None
         self._asked_at = 0.0
         self._first_asked_at: float | None = None
         self._answered_at: float | None = None
@@ -73,6 +75,10 @@ class RoleHandle:
     def is_lost(self) -> bool:
         """True once the actor is gone."""
         return self.status.loss is not None
+
+    def prepare(self, plan: TrainingPlan, generation: int) -> None:
+        """Has the actor start a process; if it cannot, the role is lost."""
+        self._beginning = self.actor.prepare.remote(plan, generation)
 
     def ask(self) -> Any:
         """The call for a status that is under way; a new one if there is none. None if the actor is lost."""
@@ -86,6 +92,7 @@ class RoleHandle:
     def take_answer(self) -> RoleStatus:
         """The newest status; lines are in it once."""
         self.status = dataclasses.replace(self.status, lines=())
+        self._look_at_beginning()
         if self._call is None:
             return self.status
         try:
@@ -103,6 +110,19 @@ class RoleHandle:
         except ray.exceptions.RayError as error:
             self.lose(_last_line(error))
         return self.status
+
+    def _look_at_beginning(self) -> None:
+        if self._beginning is None:
+            return
+        try:
+            ray.get(self._beginning, timeout=0)
+        except ray.exceptions.GetTimeoutError:
+            return
+        except ray.exceptions.RayTaskError as error:  # the node has no process or file left to give, say
+            self.lose(f"its process did not start: {_last_line(error)}")
+        except ray.exceptions.RayError:
+            pass  # what became of the actor is told by its status
+        self._beginning = None
 
     def _judge_silence(self, now: float) -> None:
         if self._answered_at is not None:

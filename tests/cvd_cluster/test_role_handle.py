@@ -67,6 +67,15 @@ def test_a_role_that_is_silent_for_too_long_is_lost_and_counts_as_living_until_i
     assert loss.gone_at > handled.clock.now + ORPHAN_TIMEOUT
 
 
+def test_a_role_whose_process_does_not_start_is_lost_and_the_reason_told(handled: Handled) -> None:
+    handled.look(status(CHIEF))
+    handled.handle.prepare(None, 1)  # type: ignore[arg-type]
+    assert not handled.look().is_lost, "it is under way"
+    handled.actor.answers["prepare"] = ray.exceptions.RayTaskError("prepare", "OSError: too many processes", OSError())
+    loss = handled.look().status.loss
+    assert loss is not None and "did not start: OSError: too many processes" in loss.cause and handled.actor.killed
+
+
 def test_a_role_is_not_silent_while_the_command_itself_stood_still(handled: Handled) -> None:
     handled.look(status(CHIEF))
     del handled.actor.answers["poll"]

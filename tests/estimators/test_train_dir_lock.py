@@ -94,7 +94,7 @@ def outcomes_of_attempts(count: int, train_dir: str, **options: float) -> list[s
 def test_a_second_run_is_refused_with_host_process_and_time_of_the_first(tmp_path: Path) -> None:
     with process_that_locks(tmp_path) as first:
         assert said(first) == "locked"
-        for attempt in (lambda: check_free(str(tmp_path)), lambda: locked(str(tmp_path)).__enter__()):
+        for attempt in (lambda: check_free(str(tmp_path), print), lambda: locked(str(tmp_path)).__enter__()):
             with pytest.raises(UserError) as caught:
                 attempt()
             assert f"process {first.pid} on {socket.gethostname()}, since 20" in caught.value.found
@@ -109,7 +109,7 @@ def test_the_folder_is_free_again_once_a_run_ended(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "run") == []
     with pytest.raises(RuntimeError, match="midway"), locked(str(tmp_path)):
         raise RuntimeError("midway")
-    check_free(str(tmp_path))
+    check_free(str(tmp_path), print)
     assert not (tmp_path / LOCK_FILE).exists()
 
 
@@ -118,7 +118,7 @@ def test_the_lock_of_a_killed_run_is_taken_over_with_a_line(tmp_path: Path) -> N
         assert said(first) == "locked"
         first.kill()
         first.wait()
-        check_free(str(tmp_path))
+        check_free(str(tmp_path), print)
         lines: list[str] = []
         with locked(str(tmp_path), announce=lines.append):
             holder = read_holder(str(tmp_path))
@@ -152,11 +152,14 @@ def test_a_run_elsewhere_that_shows_life_is_refused(tmp_path: Path) -> None:
     with process_that_locks(tmp_path) as first:
         assert said(first) == "locked"
         moved_elsewhere(tmp_path)
-        check_free(str(tmp_path))  # what one look cannot tell is left to the lock
         lines: list[str] = []
         with pytest.raises(UserError) as caught, locked(str(tmp_path), announce=lines.append, silent_secs=60):
             raise AssertionError("the first run lives")
         assert "far-away" in caught.value.found and "looking 60 s for a sign of life" in lines[0]
+        # Also before this run waits for room, which the first one has.
+        with pytest.raises(UserError, match="Another run is at work"):
+            check_free(str(tmp_path), lines.append, silent_secs=60)
+        assert len(lines) == 2
 
 
 def test_a_run_elsewhere_that_is_silent_is_replaced(tmp_path: Path) -> None:
@@ -164,6 +167,7 @@ def test_a_run_elsewhere_that_is_silent_is_replaced(tmp_path: Path) -> None:
         assert said(first) == "locked"
     moved_elsewhere(tmp_path)
     lines: list[str] = []
+    check_free(str(tmp_path), print, silent_secs=0.5)
     with locked(str(tmp_path), announce=lines.append, silent_secs=0.5):
         pass
     assert "looking" in lines[0] and "is gone" in lines[1]

@@ -1,6 +1,6 @@
 """Roles are killed, stopped, made to fail, cut off from Ray: the run ends as it should, and its log tells the truth.
 
-The whole table (chaos_table.py) is `make test-chaos`; `make test` takes the cells of SHORT.
+The whole table (chaos_table.py) is `make test-chaos`; `make test` takes the cells of SHORT, `make test-slow` two more.
 `python -m benchmarks.chaos` prints it with seconds and steps.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,9 +21,17 @@ from tests.integration.ray_nodes import RayNodes, ray_nodes
 SHORT = [
     Cell(PS, "ps-0", "SIGKILL"),
     Cell(MWMS, "worker-0", "SIGKILL"),
+]
+SLOW = [
     Cell(MWMS, "evaluator-0", "SIGKILL"),
     Cell(MWMS, "chief-0", "raylet"),
 ]
+
+
+def _marks(cell: Cell) -> Any:
+    if cell in SHORT:
+        return ()
+    return pytest.mark.slow if cell in SLOW else pytest.mark.chaos
 
 
 @pytest.fixture
@@ -33,7 +42,7 @@ def nodes(request: pytest.FixtureRequest) -> Iterator[RayNodes | None]:
 
 @pytest.mark.parametrize(
     "cell",
-    [pytest.param(cell, id=str(cell), marks=() if cell in SHORT else pytest.mark.slow) for cell in ALL],
+    [pytest.param(cell, id=str(cell), marks=_marks(cell)) for cell in ALL],
 )
 def test_a_blow_to_a_role(cell: Cell, nodes: RayNodes | None, tmp_path: Path) -> None:
     outcome = run_cell(cell, tmp_path, nodes=nodes)
@@ -43,7 +52,7 @@ def test_a_blow_to_a_role(cell: Cell, nodes: RayNodes | None, tmp_path: Path) ->
         raise AssertionError(f"{error}\n{told(outcome)}") from None
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 @pytest.mark.parametrize("cell", [Cell(MWMS, "worker-0", "preemption")])
 def test_a_preemption_that_ray_announced_is_not_charged(cell: Cell, nodes: RayNodes | None, tmp_path: Path) -> None:
     outcome = run_cell(cell, tmp_path, "--max_generations=0", nodes=nodes)
@@ -53,7 +62,7 @@ def test_a_preemption_that_ray_announced_is_not_charged(cell: Cell, nodes: RayNo
         raise AssertionError(f"{error}\n{told(outcome)}") from None
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_an_evaluator_whose_node_never_comes_back_evaluates_in_the_end_where_others_trained(tmp_path: Path) -> None:
     cell, mark = Cell(MWMS, "evaluator-0", "raylet"), uuid.uuid4().hex
     try:
@@ -80,7 +89,7 @@ def test_an_evaluator_whose_node_never_comes_back_evaluates_in_the_end_where_oth
 
 
 # What is left of the two nodes has room for two: for both workers without the evaluator, or for chief and ps.
-@pytest.mark.slow
+@pytest.mark.chaos
 @pytest.mark.parametrize(
     ("cell", "fewer"),
     [(Cell(MWMS, "worker-0", "raylet"), []), (Cell(PS, "worker-0", "raylet"), ["1 instead of 2"])],

@@ -123,7 +123,7 @@ def test_a_loss_that_is_nan_ends_a_run_at_its_step_and_the_last_good_checkpoint_
     assert not list((run.folder / "export").glob("step_1*"))
 
 
-@pytest.mark.parametrize("strategy", SYNCHRONOUS)
+@pytest.mark.parametrize("strategy", ["mirrored", pytest.param("multi_worker_mirrored", marks=pytest.mark.slow)])
 def test_a_moving_average_that_is_infinite_on_one_replica_alone_is_not_saved(
     strategy: str, trained: Path, tmp_path: Path
 ) -> None:

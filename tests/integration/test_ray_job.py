@@ -202,6 +202,7 @@ def test_a_job_that_is_stopped_counts_as_terminated(cluster: dict[str, str], tmp
     assert done.code == 143 and done.lines[-1] == "job long was stopped", done.output
 
 
+@pytest.mark.slow
 def test_ctrl_c_lets_go_of_a_job_that_goes_on(cluster: dict[str, str], photos: Path, tmp_path: Path) -> None:
     address = f"--address={cluster['RAY_ADDRESS']}"
     flags = (f"--train_data_pattern={photos}/catsvsdogs/train/*", f"--train_dir={tmp_path}/run", "--max_steps=1000000")
@@ -347,14 +348,11 @@ LONG_STEPS = "--model_params=rest_secs=6"
     ("strategy", "states"),
     [
         (("--strategy=multi_worker_mirrored",), {"STOPPED"}),
-        pytest.param(
-            ("--strategy=parameter_server", "--num_parameter_servers=1", LONG_STEPS),
-            {"STOPPED", "RUNNING"},
-            marks=pytest.mark.slow,
-        ),
+        (("--strategy=parameter_server", "--num_parameter_servers=1", LONG_STEPS), {"STOPPED", "RUNNING"}),
     ],
     ids=["multi_worker_mirrored", "parameter_server"],
 )
+@pytest.mark.slow
 def test_a_job_that_is_stopped_saves_a_checkpoint_though_its_command_is_killed(
     cluster: dict[str, str], photos: Path, tmp_path: Path, strategy: tuple[str, ...], states: set[str]
 ) -> None:

@@ -47,7 +47,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("model", "loss", "more"),
     [
-        ("LogisticModel", "CrossEntropyLoss", ()),
+        pytest.param("LogisticModel", "CrossEntropyLoss", (), marks=pytest.mark.slow),
         ("tests.integration.score_models:LinearScores", "SoftmaxLoss", ()),
         pytest.param("MoeModel", "HingeLoss", ("--model_params=num_mixtures=3",), marks=pytest.mark.slow),
     ],

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.integration.commands import run_command
 
 
+@pytest.mark.slow
 def test_synchronous_workers_save_by_the_clock_in_one_step(photos: Path, tmp_path: Path) -> None:
     done = run_command(
         "launch.train",

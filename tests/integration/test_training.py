@@ -102,6 +102,7 @@ def test_a_strategy_trains_evaluates_exports_and_leaves_nothing(strategy: str, p
     assert done.left_behind() == []
 
 
+@pytest.mark.slow
 def test_training_goes_on_where_it_ended_unless_it_is_begun_anew(photos: Path, tmp_path: Path) -> None:
     train_dir = tmp_path / "run"
     assert _train(photos, train_dir, "--max_steps=10").code == 0
@@ -154,6 +155,7 @@ def test_an_evaluator_that_is_killed_beside_a_local_run_has_a_successor(tmp_path
     assert [row["global_step"] for row in _metrics(tmp_path / "run")][-1] == 100
 
 
+@pytest.mark.slow
 def test_evaluation_from_outside_sees_every_checkpoint_and_ends_with_the_run(photos: Path, tmp_path: Path) -> None:
     train_dir = tmp_path / "run"
     assert _train(photos, train_dir, "--max_steps=20", "--save_checkpoints_steps=10").code == 0
@@ -240,6 +242,7 @@ def test_a_second_run_on_a_train_dir_is_refused_and_one_whose_command_was_killed
     assert run_command("launch.train", *flags, f"--max_steps={steps[-1] + 5}").code == 0
 
 
+@pytest.mark.slow
 def test_a_model_whose_layers_changed_is_told_when_its_run_is_continued(photos: Path, tmp_path: Path) -> None:
     source = (
         "import tensorflow as tf\n"

@@ -148,6 +148,7 @@ def test_records_that_kill_are_found_and_the_others_predicted(block):
     assert any("looking for what they died of" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_a_record_in_whose_lone_trial_a_predictor_is_killed_once_is_not_to_blame(block, tmp_path):
     killed = tmp_path / "killed"
     assert _answers(_pool([], [3], "", False, str(killed)), [block]) == [(0, [3]), (1, [3])]
