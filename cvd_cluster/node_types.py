@@ -31,7 +31,9 @@ def nodes_for(tasks: Sequence[Demand], config: Mapping[str, Any], path: str) -> 
     from ray.autoscaler.v2.utils import ResourceRequestUtil
     from ray.core.generated.autoscaler_pb2 import GangResourceRequest
 
-    if not says_what_machines_have(config):
+    described = config.get("available_node_types", {}).values()
+    # Of a machine that does not say its CPUs, not even 0, Ray looks when it is up, or asks the cloud.
+    if not all("CPU" in (kind.get("resources") or {}) for kind in described):
         return None
     with ray_speaks_into(io.StringIO()):
         autoscaling = AutoscalingConfig(dict(config), skip_content_hash=True)
@@ -64,8 +66,8 @@ def nodes_for(tasks: Sequence[Demand], config: Mapping[str, Any], path: str) -> 
 
 
 def says_what_machines_have(config: Mapping[str, Any]) -> bool:
-    """False if a node type does not say its CPUs, not even 0: Ray looks when a machine is up, or asks the cloud."""
-    return all("CPU" in (kind.get("resources") or {}) for kind in config.get("available_node_types", {}).values())
+    """False if no node type says CPU: then nothing brings machines up, or nobody knows which."""
+    return any((kind.get("resources") or {}).get("CPU") for kind in config.get("available_node_types", {}).values())
 
 
 def _resources(resources: Mapping[str, float]) -> str:

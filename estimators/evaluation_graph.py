@@ -21,6 +21,8 @@ from estimators.skipped_records import SkippedRecords
 from estimators.tensorflow_compat import reason_of
 from estimators.worker_shards import WorkerShard
 
+_ROUNDING = 1e-3  # a mixture of experts that are sure sums up to a little more than 1
+
 
 class EvaluatedBatch(NamedTuple):
     """What a model says of a batch.
@@ -60,7 +62,7 @@ class EvaluationGraph:
         part: WorkerShard | None = None,
     ) -> None:
         self._options, self._data = options, data
-        self._predicts_probabilities = load_class("model", options.model).predicts_probabilities
+        self._predicts_probabilities = load_class("model", options.model)().predicts_probabilities
         self._graph = tf.Graph()
         with self._graph.as_default():
             dataset = eval_input_fn(options, data, batch_size=batch_size, skipped=skipped, part=part)()
@@ -102,7 +104,8 @@ class EvaluationGraph:
                     "a checkpoint holds was finite when it was saved",
                     change="in the model, a logarithm of 0 or a division by 0",
                 )
-            if self._predicts_probabilities and ((batch.predictions < 0) | (batch.predictions > 1)).any():
+            outside = (batch.predictions < -_ROUNDING) | (batch.predictions > 1 + _ROUNDING)
+            if self._predicts_probabilities and outside.any():
                 raise UserError(
                     f"{self._options.model} predicts what is no probability",
                     asked=f"--model={self._options.model}, which by its class predicts probabilities",

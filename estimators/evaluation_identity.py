@@ -6,6 +6,7 @@ those of others go to a folder of their own.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -33,29 +34,36 @@ def made_with(options: ExperimentOptions, paths: Sequence[str]) -> dict[str, str
     }
 
 
-def check_same_as_before(run: ExperimentOptions, now: Mapping[str, str], *, asked: str) -> None:
+def check_same_as_before(run: ExperimentOptions, now: Mapping[str, str], *, eval_name: str | None, asked: str) -> None:
     """Refuses an evaluation from outside whose numbers would stand among others.
 
     Args:
       run: as experiment.json has it.
       now: `made_with` of the evaluation.
+      eval_name: its name, if it has one: then it stands among others of that name alone.
       asked: its flags.
 
     Raises:
       UserError: the run's own evaluator, or an evaluation before, has other data or another loss.
     """
-    others = [(f"a row of {metrics_path(run.train_dir)}", row) for row in read_metrics(run.train_dir)[-1:]]
-    if run.eval_data_pattern is not None and (paths := storage.glob(run.eval_data_pattern)):
-        others.append((f"its own evaluator, --eval_data_pattern={run.eval_data_pattern}", made_with(run, paths)))
+    path = metrics_path(run.train_dir, eval_name)
+    others = [(f"a row of {path}", row) for row in read_metrics(run.train_dir, eval_name)[-1:]]
+    if run.eval_data_pattern is not None and eval_name is None:
+        with contextlib.suppress(OSError):  # it may lie where this machine does not get
+            if paths := storage.glob(run.eval_data_pattern):
+                others.append(
+                    (f"its own evaluator, --eval_data_pattern={run.eval_data_pattern}", made_with(run, paths))
+                )
     for whose, other in others:
         different = [name for name, value in now.items() if other.get(name, value) != value]
         if different:
             what = " and ".join(_OTHERWISE[name] for name in different)
             loss = f", --label_loss={other['label_loss']}" if "label_loss" in different else ""
+            where = "This run" if eval_name is None else f"eval_{eval_name}"
             raise UserError(
-                f"This run has evaluations {what}, and numbers of both would stand in one curve",
+                f"{where} has evaluations {what}, and numbers of both would stand in one curve",
                 asked=asked,
                 found=whose + loss,
-                change="--eval_name=NAME, which puts these into a folder of their own, eval_NAME; or the data and the "
-                "loss of the others",
+                change="--eval_name=NAME, another one, which puts these into a folder of their own, eval_NAME; or the "
+                "data and the loss of the others",
             )

@@ -139,9 +139,9 @@ def prepare_evaluation(evaluation: EvaluationOptions, *, line: Callable[[str], N
             change=f"--eval_workers to at most {data.examples}, or --eval_data_pattern",
         )
     now = made_with(options, data.paths)
-    if evaluation.eval_name is None:
-        loss = f" --label_loss={evaluation.label_loss}" if evaluation.label_loss else ""
-        check_same_as_before(run, now, asked=f"--eval_data_pattern={evaluation.eval_data_pattern}{loss}")
+    loss = f" --label_loss={evaluation.label_loss}" if evaluation.label_loss else ""
+    asked = f"--eval_data_pattern={evaluation.eval_data_pattern}{loss}"
+    check_same_as_before(run, now, eval_name=evaluation.eval_name, asked=asked)
     return PreparedEvaluation(options, data, now)
 
 

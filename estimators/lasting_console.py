@@ -47,5 +47,6 @@ def _lasting(stream: TextIO) -> TextIO:
         return stream
     with contextlib.suppress(OSError):
         stream.flush()
-    encoding, errors = stream.encoding, stream.errors
-    return _LastingText(stream.detach(), encoding=encoding, errors=errors, line_buffering=True)
+    # A descriptor of its own: whoever holds the old stream, a logger say, still has it.
+    copy = open(os.dup(stream.fileno()), "wb")  # noqa: SIM115 - for as long as the process lives
+    return _LastingText(copy, encoding=stream.encoding, errors=stream.errors, line_buffering=True)

@@ -72,7 +72,8 @@ def best_model(train_dir: str, announce: Callable[[str], None]) -> ChosenModel:
     """
     rows = read_metrics(train_dir)
     # A run may have got other validation data when it was continued: rates of both are not compared.
-    same = [row for row in rows if row.get("eval_data") == rows[-1].get("eval_data")]
+    last = rows[-1].get("eval_data") if rows else None
+    same = [row for row in rows if row.get("eval_data", last) == last]
     rates = {int(row["global_step"]): row.get(_HIT_AT_ONE) for row in same}
     ranked = sorted(
         (float(rate), step) for step, rate in rates.items() if isinstance(rate, (int, float)) and math.isfinite(rate)

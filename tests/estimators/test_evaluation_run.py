@@ -60,6 +60,8 @@ def test_another_loss_can_be_asked_for_and_has_numbers_of_its_own(
         evaluate_train_dir(from_outside(run, label_loss="HingeLoss"), line=print)
     assert "--label_loss=CrossEntropyLoss" in caught.value.found and "--eval_name" in caught.value.change
     assert evaluate_train_dir(from_outside(run, label_loss="HingeLoss", eval_name="hinge"), line=print) == 1
+    with pytest.raises(UserError, match="eval_hinge has evaluations by another loss"):
+        evaluate_train_dir(from_outside(run, eval_name="hinge"), line=print)
     (of_run,), (of_hinge,) = read_metrics(run.train_dir), read_metrics(run.train_dir, "hinge")
     assert of_run["loss"] != of_hinge["loss"] and of_run["hit_at_1"] == of_hinge["hit_at_1"]
     assert list(Path(run.train_dir, "eval_hinge").glob("events.out.tfevents.*"))
