@@ -34,8 +34,11 @@ EXPERIMENT_FILE = "experiment.json"
 _OWN_NAMES = re.compile(
     r"experiment\.json|run_state\.json|generation\.json|progress\.json|events\.jsonl|checkpoint|graph\.pbtxt"
     r"|model\.ckpt-.*|events\.out\.tfevents\..*"
-    rf"|export|eval|eval_[A-Za-z0-9_-]+|logs|{TORN_FOLDER}|\.preflight-.*|\..*\.partial|checkpoint\.tmp.*"
+    rf"|export|eval|logs|{TORN_FOLDER}|\.preflight-.*|\..*\.partial|checkpoint\.tmp.*"
 )
+# Of a named evaluation; another folder may be called so too, that of the validation files for one.
+_NAMED_EVALUATION = re.compile(r"eval_[A-Za-z0-9_-]+")
+_OF_EVALUATION = re.compile(r"metrics\.jsonl|events\.out\.tfevents\..*|\..*\.partial")
 _PROOF = re.compile(r"experiment\.json|model\.ckpt-\d+\.index")
 
 
@@ -138,6 +141,12 @@ def _check_writable(path: str) -> None:
         )
 
 
+def _is_named_evaluation(train_dir: str, name: str) -> bool:
+    """Whether a name in train_dir is a folder with the results of `--eval_name`, and nothing but those."""
+    inside = storage.list_dir(os.path.join(train_dir, name)) if _NAMED_EVALUATION.fullmatch(name) else []
+    return bool(inside) and all(map(_OF_EVALUATION.fullmatch, inside))
+
+
 def begin(options: ExperimentOptions, *, start_new_model: bool, announce: Callable[[str], None] = print) -> None:
     """Makes train_dir ready, once per run: empties it if asked, sets torn checkpoints aside, and stores the options.
 
@@ -150,7 +159,7 @@ def begin(options: ExperimentOptions, *, start_new_model: bool, announce: Callab
             # The last keeps a process of the run that was there from writing into this one.
             if name in (EXPERIMENT_FILE, LOCK_FILE, GENERATION_FILE):
                 continue
-            if _OWN_NAMES.fullmatch(name):
+            if _OWN_NAMES.fullmatch(name) or _is_named_evaluation(options.train_dir, name):
                 storage.delete(os.path.join(options.train_dir, name))
             else:
                 kept.append(name)

@@ -173,3 +173,13 @@ def test_options_are_the_same_after_a_second_look(run: Path) -> None:
     wanted = dataclasses.replace(options(run), seed=5)
     train_dir.write_experiment(wanted)
     assert train_dir.read_experiment(str(run)) == wanted
+
+
+def test_results_of_named_evaluations_go_and_validation_files_that_are_called_alike_stay(run: Path) -> None:
+    for path in ("eval_part/metrics.jsonl", "eval_part/events.out.tfevents.1.vm", "eval_data/validation-0"):
+        (run / path).parent.mkdir(exist_ok=True)
+        (run / path).write_text("x")
+    (run / "eval_notes").write_text("of the user's own")
+    train_dir.begin(options(run), start_new_model=True, announce=lambda line: None)
+    assert not (run / "eval_part").exists()
+    assert (run / "eval_data" / "validation-0").exists() and (run / "eval_notes").exists()
