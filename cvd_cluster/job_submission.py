@@ -23,7 +23,8 @@ _TUNNEL_SECONDS = 20.0
 _REQUEST_SECONDS = 60.0
 # Ray itself answers only after 10 s that there is no agent.
 _AGENT_SECONDS, _RETRY_SECONDS = 120.0, 2.0
-# Of the commands but train, which it depends on; see _computes_itself.
+# What these compute they compute in their own process, as train does without Ray's workers; so not on the head, which
+# takes no work.
 _COMPUTING = ("eval", "prepare_data")
 _ENDINGS = {0: "succeeded", STOPPED_CODE: "was stopped"}
 
@@ -50,7 +51,11 @@ def _submitted(client: Any, command: str, flags: Sequence[str], options: SubmitO
     import requests
 
     entrypoint = shlex.join(["python", "-m", f"launch.{command}", *flags])
-    cpus = options.job_cpus if options.job_cpus is not None else float(_computes_itself(command, flags, options))
+    strategy = _strategy(flags) if command == "train" else None
+    if strategy == "mirrored":
+        _check_has_gpus(flags, options)
+    computes = command in _COMPUTING or strategy in ("local", "mirrored")
+    cpus = options.job_cpus if options.job_cpus is not None else float(computes)
     environment = {
         "working_dir": options.working_dir,
         # Ray's 3 s are too short for a checkpoint.
@@ -95,24 +100,24 @@ def _submitted(client: Any, command: str, flags: Sequence[str], options: SubmitO
             time.sleep(_RETRY_SECONDS)
 
 
-def _computes_itself(command: str, flags: Sequence[str], options: SubmitOptions) -> bool:
-    """Whether the command computes in its own process: not on the head, which takes no work."""
-    if command != "train":
-        return command in _COMPUTING
-    # As argparse reads them: the last one counts.
+def _strategy(flags: Sequence[str]) -> str:
+    """The strategy of a train, as argparse reads it: the last one counts."""
     strategy = "local"
     for flag, value in zip(flags, (*flags[1:], ""), strict=True):
         if flag == "--strategy" or flag.startswith("--strategy="):
             strategy = flag.partition("=")[2] or value
-    replicas_named = any(flag.startswith("--num_replicas") for flag in flags)
-    if strategy == "mirrored" and not options.job_gpus and not replicas_named:
-        raise UserError(
-            "--strategy=mirrored trains on the GPUs of the command itself, and this job is given none",
-            asked=f"--strategy=mirrored --job_gpus={options.job_gpus:g}",
-            change="--job_gpus before the --, to the GPUs of one machine; or --strategy=multi_worker_mirrored with "
-            "--gpus_per_worker",
-        )
-    return strategy in ("local", "mirrored")
+    return strategy
+
+
+def _check_has_gpus(flags: Sequence[str], options: SubmitOptions) -> None:
+    if options.job_gpus or any(flag.startswith("--num_replicas") for flag in flags):
+        return
+    raise UserError(
+        "--strategy=mirrored trains on the GPUs of the command itself, and this job is given none",
+        asked=f"--strategy=mirrored --job_gpus={options.job_gpus:g}",
+        change="--job_gpus before the --, to the GPUs of one machine; or --strategy=multi_worker_mirrored with "
+        "--gpus_per_worker",
+    )
 
 
 def attach(options: AttachOptions) -> int:

@@ -81,14 +81,16 @@ class ChildProcess:
     def kill(self) -> None:
         """Ends the whole group at once, and waits for it."""
         with self._lock:
-            if self._process.returncode is None:
+            # The look first: it tells whether the number is still the child's.
+            if self._process.returncode is None and (self._has_ended() or self._process.returncode is None):
                 self._end()
 
     def _has_ended(self) -> bool:
         try:
             return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        except ChildProcessError:
-            return True
+        except ChildProcessError:  # somebody else waited for it, and its number is free
+            self._process.wait()
+            return False
 
     def _end(self) -> None:
         # Before it is waited for: until then nobody else gets its number, and later, days later, it may be that of any

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from estimators import class_lookup
 from estimators.checkpoint_evaluator import EvaluationReport, begin_report
+from estimators.checkpoints import read_metrics
 from estimators.data_check import DataFiles, check_data
 from estimators.errors import UserError
 from estimators.evaluation_identity import check_same_as_before, made_with
@@ -181,6 +182,9 @@ def run_evaluation(
         raise UserError("No validation data", change="--eval_data_pattern")
     data = _checked_data(options, options.eval_data_pattern, line)
     prepared = PreparedEvaluation(options, data, made_with(options, data.paths))
+    before, now = read_metrics(options.train_dir)[-1:], prepared.made_with
+    if any(row.get(name, value) != value for row in before for name, value in now.items()):
+        line("the evaluations so far are of other data or by another loss; from here on the curve is of these")
     report = begin_report(options.train_dir, line, alive, made_with=prepared.made_with)
     batch_size = max(1, min(BATCH_SIZE, _MOST_PIXELS // options.image_size**2))
     done = _evaluate(prepared, report, batch_size=batch_size, keep_going=True)

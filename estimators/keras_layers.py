@@ -104,25 +104,34 @@ def _record_calls() -> None:
 
     recording.records = True  # type: ignore[attr-defined]
     base_layer_v1.Layer.__call__ = recording
-    backend.batch_set_value = _refusing(backend.batch_set_value)
+    set_values, load_weights = backend.batch_set_value, tf.keras.Model.load_weights
 
-
-def _refusing(set_values: Any) -> Any:
+    # `weights=` of a layer, `set_weights` and `tf.keras.applications` come here.
     @functools.wraps(set_values)
-    def refusing(pairs: Any) -> None:
+    def setting(pairs: Any) -> None:
         pairs = list(pairs)
-        # `weights=` of a layer, `set_weights`, `load_weights` and `tf.keras.applications` all come here.
-        if pairs and getattr(_calls, "layers", None) is not None:
-            raise UserError(
-                "Values that create_model puts into a Keras layer would be lost: Keras sets them in a session of its "
-                "own, and training begins with those of the initializers",
-                asked=f"values for {', '.join(str(variable.name) for variable, _ in pairs[:3])}",
-                change="a layer's kernel_initializer=tf.keras.initializers.Constant(values), or --warm_start_from with "
-                "a checkpoint that holds them",
-            )
+        if pairs:
+            _refuse_values(f"values for {', '.join(str(variable.name) for variable, _ in pairs[:3])}")
         set_values(pairs)
 
-    return refusing
+    # Of its formats only the oldest goes through the above.
+    @functools.wraps(load_weights)
+    def loading(self: Any, path: Any, *args: Any, **kwargs: Any) -> Any:
+        _refuse_values(f"load_weights({str(path)!r})")
+        return load_weights(self, path, *args, **kwargs)
+
+    backend.batch_set_value, tf.keras.Model.load_weights = setting, loading
+
+
+def _refuse_values(asked: str) -> None:
+    if getattr(_calls, "layers", None) is not None:
+        raise UserError(
+            "Values that create_model puts into a Keras layer would be lost: Keras sets them in a session of its own, "
+            "and training begins with those of the initializers",
+            asked=asked,
+            change="a layer's kernel_initializer=tf.keras.initializers.Constant(values), or --warm_start_from with a "
+            "checkpoint that holds them",
+        )
 
 
 def _outermost(layers: list[Any]) -> list[Any]:

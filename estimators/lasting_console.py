@@ -9,7 +9,7 @@ import os
 import sys
 from typing import TextIO
 
-# Nobody reads it any more: the reader of a pipe ended, a terminal was closed.
+# Nobody reads it any more: the reader of a pipe ended; or, under `nohup`, a terminal was closed.
 _GONE = (errno.EPIPE, errno.EIO)
 
 

@@ -39,7 +39,7 @@ def collected_penalties(optimizer: Any, model_input: Any) -> list[Any]:
     is_first = getattr(threading.current_thread(), "replica_id", 0) == 0
 
     def times(penalty: Any) -> int:
-        if not tf.is_tensor(penalty) or depends_on(penalty.op, {model_input.op.name}):
+        if not isinstance(penalty, tf.Tensor) or depends_on(penalty.op, {model_input.op.name}):
             return 1
         return replicas if is_first else 0
 

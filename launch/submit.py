@@ -1,6 +1,7 @@
 """Run a command as a job on a cluster that is up, and follow it:
 
-    python -m launch.submit train --address=http://127.0.0.1:8265 -- --train_dir=gs://bucket/run --num_workers=2 …
+    python -m launch.submit train --address=http://127.0.0.1:8265 -- \\
+      --strategy=multi_worker_mirrored --num_workers=2 --train_dir=gs://bucket/run …
 
 What stands behind `--` are the command's own flags. This folder, with your model in it, is copied to the cluster; the
 paths in the flags are the nodes'. It ends with the exit code of the job's command, or with 143 for a job that was

@@ -21,6 +21,7 @@ from cvd_cluster.roles.role_assignment import RoleAssignment
 from estimators.child_process import let_parent_trace
 from estimators.errors import HarnessError
 from estimators.generation import check_is_known
+from estimators.lasting_console import keep_running_without_console
 from estimators.tensorflow_compat import quiet_tensorflow
 
 # After the last checkpoint `session.close()` of a chief whose peers were restarted can hang for 40 s.
@@ -80,6 +81,7 @@ class PipeReporter:
 def main() -> int:
     """Runs the role; the exit code is 0, or 1 after an error that was sent."""
     orders = Orders()
+    keep_running_without_console()  # its log may lie on a disk that gets full
     let_parent_trace()  # for its stacks
     faulthandler.enable()  # a crash in TensorFlow's own code tells the log where
     reporter = PipeReporter(int(sys.argv[1]))

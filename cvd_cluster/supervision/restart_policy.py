@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from cvd_cluster.errors import RoleLostError
 from cvd_cluster.roles.role_status import RoleFailure, RolePhase, RoleStatus
 from cvd_cluster.supervision import verdict
-from cvd_cluster.supervision.run_progress import Stall
+from cvd_cluster.supervision.run_progress import SAME_STEP_SECS, Stall
 from cvd_cluster.supervision.snapshot import GroupSnapshot
 from cvd_cluster.supervision_options import SupervisionOptions
 from estimators.errors import HarnessError, InfrastructureError
@@ -80,8 +80,6 @@ class Decision:
 
 
 _GO_ON = Decision(Action.GO_ON)
-# The statuses of one look are not of one moment.
-_SAME_STEP_SECS = 3.0
 
 
 def decide(
@@ -109,7 +107,7 @@ def decide(
     """
     troubled = verdict.in_trouble(snapshot)
     if not troubled:
-        return _about_stalls(options, history, stalls, log_folder)
+        return _about_stalls(options, strategy, history, stalls, log_folder)
     lost = [status for status in troubled if status.phase is RolePhase.LOST]
     own = [status for status in troubled if _is_own_error(status, disturbed=disturbed or bool(lost))]
     if own:
@@ -179,7 +177,7 @@ def _is_tensorflows(status: RoleStatus) -> bool:
 
 
 def _about_stalls(
-    options: SupervisionOptions, history: RunHistory, stalls: Sequence[Stall], log_folder: str
+    options: SupervisionOptions, strategy: Strategy, history: RunHistory, stalls: Sequence[Stall], log_folder: str
 ) -> Decision:
     culprits = [stall for stall in stalls if not stall.name.startswith("evaluator")]
     if not culprits:
@@ -187,7 +185,8 @@ def _about_stalls(
     first = culprits[0]
     names = tuple(stall.name for stall in culprits)
     # Synchronous workers stop in the same step, whichever of them it is that the others wait for.
-    equal = [one.name for one in culprits if not first.halted and first.seconds - one.seconds <= _SAME_STEP_SECS]
+    undecided = strategy == "multi_worker_mirrored" and not first.halted
+    equal = [one.name for one in culprits if undecided and first.seconds - one.seconds <= SAME_STEP_SECS]
     who = " and ".join(equal) if len(equal) > 1 else first.name
     cause = f"{first.cause}; their stacks tell which one the others wait for" if len(equal) > 1 else first.cause
     if history.generations >= options.max_generations:

@@ -65,8 +65,7 @@ class RoleHandle:
         self.status = RoleStatus(task.name)
         self._call: Any = None
         self._beginning: Any = None
-        self._asked_at = 0.0
-        self._first_asked_at: float | None = None
+        self._asked_at: float | None = None
         self._answered_at: float | None = None
         self._node: str | None = None
         self._unsaid: tuple[str, ...] = ()
@@ -84,9 +83,9 @@ class RoleHandle:
         """The call for a status that is under way; a new one if there is none. None if the actor is lost."""
         if self._call is None and not self.is_lost:
             self._call = self.actor.poll.remote()
-            # From the question, not from the last answer: the command itself may have stood still meanwhile.
-            self._asked_at = time.monotonic()
-            self._first_asked_at = self._first_asked_at or self._asked_at
+            # From the first question that has no answer, not from the last answer: the command itself may have stood
+            # still meanwhile.
+            self._asked_at = self._asked_at or time.monotonic()
         return self._call
 
     def take_answer(self) -> RoleStatus:
@@ -100,7 +99,8 @@ class RoleHandle:
             self.status = dataclasses.replace(status, lines=self._unsaid + status.lines)
             if self._node is None:
                 self._node = node_at(status.host)
-            self._call, self._answered_at, self._unsaid = None, time.monotonic(), ()
+            self._call, self._asked_at, self._unsaid = None, None, ()
+            self._answered_at = time.monotonic()
         except ray.exceptions.GetTimeoutError:
             self._judge_silence(time.monotonic())
         except ray.exceptions.ActorUnavailableError:
@@ -125,10 +125,11 @@ class RoleHandle:
         self._beginning = None
 
     def _judge_silence(self, now: float) -> None:
+        silent = now - (self._asked_at or now)
         if self._answered_at is not None:
-            if now - max(self._answered_at, self._asked_at) > _SILENCE_SECS:
+            if silent > _SILENCE_SECS:
                 self.lose(f"its actor has not answered for {_SILENCE_SECS:g} s")
-        elif self._first_asked_at is not None and now - self._first_asked_at > _PENDING_SECS:
+        elif silent > _PENDING_SECS:
             # Ray starts it as soon as its bundle is on a node again; there is nothing to mend.
             self.status = dataclasses.replace(self.status, awaits_node=True)
 

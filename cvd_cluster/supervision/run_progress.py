@@ -10,6 +10,8 @@ from cvd_cluster.supervision.snapshot import GroupSnapshot
 
 # To import TensorFlow, to build the graph and to fill the first batch on a busy machine.
 _START_SECS = 120.0
+# Synchronous workers stop in the same step; what two looks tell of it is not of one moment.
+SAME_STEP_SECS = 3.0
 
 
 @dataclass(frozen=True)
@@ -80,20 +82,26 @@ class RunProgress:
         return self._seen[name].first_step_time
 
     def stalls(self, snapshot: GroupSnapshot, timeout_secs: float) -> list[Stall]:
-        """The roles that should make steps and made none for so long, the likely culprit first.
+        """The roles that should make steps and made none for so long, the likely culprit first; and with one those that
+        will have made none for so long in a moment.
 
         A process that has made no step yet has two minutes at least.
 
         A process that is stopped by a signal is one, also a parameter server, which makes no steps of its own; else the
         one whose last step lies back furthest: the others wait for it.
         """
-        late = []
+        late: list[Stall] = []
+        soon: list[Stall] = []
         for task, status in snapshot.statuses.items():
             seen = self._seen[status.name]
             ended = status.phase.is_terminal or status.training_finished or status.pid < 0
             patience = timeout_secs if seen.steps else max(timeout_secs, _START_SECS)
-            if not ended and task.role != "ps" and snapshot.clock - seen.since > patience:
-                late.append(Stall(status.name, snapshot.clock - seen.since, status.halted))
+            still = snapshot.clock - seen.since
+            if ended or task.role == "ps" or still <= patience - SAME_STEP_SECS:
+                continue
+            (late if still > patience else soon).append(Stall(status.name, still, status.halted))
+        if any(not stall.name.startswith("evaluator") for stall in late):
+            late += [stall for stall in soon if not stall.name.startswith("evaluator")]
         if any(not stall.name.startswith("evaluator") for stall in late):
             late += [
                 Stall(status.name, 0.0, True)

@@ -63,7 +63,7 @@ def test_what_computes_in_the_command_itself_does_not_run_on_the_head(client, co
 
 def test_a_mirrored_run_that_would_train_on_no_gpu_is_refused(client):
     with pytest.raises(UserError, match="this job is given none") as caught:
-        job_submission.submit("train", ["--strategy=mirrored"], options())
+        job_submission.submit("train", ["--strategy=mirrored"], options(job_cpus=4.0))
     assert "--job_gpus" in caught.value.change and client.submitted == {}
 
 

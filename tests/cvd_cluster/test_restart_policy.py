@@ -152,7 +152,9 @@ def test_roles_that_stopped_in_the_same_step_are_all_named() -> None:
     )
     assert made.error is not None and made.error.summary.startswith("worker-0 and chief-0 hang, ")
     alone = [Stall("worker-0", 36.0, halted=False), Stall("chief-0", 30.5, halted=False)]
-    assert decision({}, stalls=alone).cause == "worker-0: no step for 36 s"
+    assert decision({}, "multi_worker_mirrored", stalls=alone).cause == "worker-0: no step for 36 s"
+    # Asynchronous ones wait for nobody.
+    assert decision({}, "parameter_server", stalls=stalls).cause == "worker-0: no step for 31 s"
 
 
 def test_an_evaluator_that_stands_still_is_nothing_to_those_that_train() -> None:

@@ -87,6 +87,15 @@ def test_a_role_is_not_silent_while_the_command_itself_stood_still(handled: Hand
     assert handled.look().is_lost
 
 
+def test_a_role_that_is_out_of_reach_now_and_then_and_never_answers_is_lost(handled: Handled) -> None:
+    handled.look(status(CHIEF))
+    for _ in range(4):
+        handled.look(ray.exceptions.ActorUnavailableError("out of reach", None))
+        del handled.actor.answers["poll"]
+        handled.clock.now += 10
+    assert handled.look().is_lost
+
+
 def test_the_raylet_of_a_node_that_is_there_ends_a_lost_role_at_once(handled: Handled) -> None:
     handled.look(status(CHIEF))
     loss = handled.look(DIED).status.loss

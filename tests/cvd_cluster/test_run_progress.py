@@ -44,6 +44,13 @@ def test_the_role_whose_last_step_lies_back_furthest_is_named_first() -> None:
     assert stalled(*snapshots) == ["worker-0", "chief-0"]
 
 
+def test_roles_that_stopped_in_the_same_step_are_seen_in_the_same_look_though_one_was_noticed_later() -> None:
+    # The last step of the worker was seen one look before that of the chief, and its time is up a look earlier.
+    snapshots = [snapshot(0), snapshot(4, worker=2), snapshot(5, worker=2, chief=2)]
+    assert stalled(*snapshots, snapshot(14.5, worker=2, chief=2, evaluator=4)) == ["worker-0", "chief-0"]
+    assert stalled(*snapshots, snapshot(14, worker=2, chief=2, evaluator=4)) == []
+
+
 def test_a_process_that_is_stopped_by_a_signal_is_named_first_even_a_parameter_server() -> None:
     halted = status(CHIEF, local_steps=2, halted=True)
     assert stalled(snapshot(0), snapshot(5, chief=2), snapshot(16, chief=halted, evaluator=4))[0] == "chief-0"

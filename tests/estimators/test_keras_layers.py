@@ -42,7 +42,7 @@ def test_penalties_of_layers_called_one_by_one_are_found() -> None:
     assert values(penalties_of(layers)) == [0.5 * 18, 0.5 * 9]
 
 
-@pytest.mark.parametrize("way", ["weights", "set_weights", "application"])
+@pytest.mark.parametrize("way", ["weights", "set_weights", "application", "load_weights"])
 def test_values_that_keras_would_lose_are_refused(way: str) -> None:
     begun = [np.full((6, 3), 2.0, np.float32), np.zeros(3, np.float32)]
 
@@ -54,6 +54,8 @@ def test_values_that_keras_would_lose_are_refused(way: str) -> None:
         elif way == "application":
             whole = tf.keras.Sequential([tf.keras.Input([6]), tf.keras.layers.Dense(3)])
             whole.set_weights(begun)
+        elif way == "load_weights":
+            tf.keras.Sequential([tf.keras.Input([6]), layer]).load_weights("kernel.weights.h5")
 
     with pytest.raises(UserError, match="would be lost") as caught, recorded_layers(is_training=True):
         build()
