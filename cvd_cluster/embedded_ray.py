@@ -55,7 +55,9 @@ def started(*, cpus_needed: float, with_gpus: bool, announce: Callable[[str], No
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_event_stats_print_interval_ms": "-1",  # what makes the raylet's log grow; see _let_agents_end_at_once
+        # What makes the raylet's log grow; see _let_agents_end_at_once. (-1, which Ray documents, has gcs_server print
+        # without end.)
+        "RAY_event_stats_print_interval_ms": "0",
         # Read when Ray is imported: a call that comes too late must fail, not start another Ray, open to everyone.
         "RAY_ENABLE_AUTO_CONNECT": "0",
     }

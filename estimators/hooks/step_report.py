@@ -28,8 +28,8 @@ class StepTensors:
 class StepReportHook(tf.estimator.SessionRunHook):  # type: ignore[misc]
     """Every n steps `training step 270 | Loss: 638.45 Examples/sec: 2011.10 | Hit@1: 0.68 PERR: 0.52 GAP: 0.61`.
 
-    The tensors are fetched in those steps only. Other replicas may advance global_step between two runs of this one, so
-    a report is due at the first step seen at or past a multiple of n.
+    The tensors are fetched in those steps only, and in the first. Other replicas may advance global_step between two
+    runs of this one, so a report is due at the first step seen at or past a multiple of n.
 
     Args:
       tensors: what to report.
@@ -52,8 +52,9 @@ class StepReportHook(tf.estimator.SessionRunHook):  # type: ignore[misc]
         self._train_dir, self._line = train_dir, line
         self._progress = ProgressFile(train_dir)
         self._step = self._fetched = 0
-        # How far global_step went in the last run of this replica; more than 1 if others go on by themselves.
-        self._stride = 1
+        # How far global_step went in the last run of this replica; more than 1 if others go on by themselves, who may
+        # be far ahead after the first one, which is slow. None before that.
+        self._stride: int | None = None
         self._reported_step: int | None = None
         self._reported_at = 0.0
 
@@ -65,7 +66,7 @@ class StepReportHook(tf.estimator.SessionRunHook):  # type: ignore[misc]
     def after_create_session(self, session: Any, coord: Any) -> None:
         """Starts counting from the restored step."""
         self._step = self._fetched = int(session.run(self._global_step))
-        self._stride = 1
+        self._stride = None
         if self._reported_step is None or self._reported_step > self._step:
             self._reported_step, self._reported_at = self._step, time.monotonic()
 
@@ -77,7 +78,7 @@ class StepReportHook(tf.estimator.SessionRunHook):  # type: ignore[misc]
         """Asks for the step, and for the tensors if the coming step is to be reported."""
         wanted: dict[str, Any] = {"step": self._global_step}
         # Where others go on too, `_step` may be a stride behind already.
-        if self._due(self._step + (1 if self._stride == 1 else 2 * self._stride)):
+        if self._stride is None or self._due(self._step + (1 if self._stride == 1 else 2 * self._stride)):
             wanted["tensors"] = (
                 self._tensors.predictions,
                 self._tensors.labels,
@@ -92,7 +93,7 @@ class StepReportHook(tf.estimator.SessionRunHook):  # type: ignore[misc]
         # so the larger of the two is exact where replicas go in step; near a report it is read again for the others.
         fetched = int(run_values.results["step"])
         # It falls slowly: a fetch that came early makes one stride look short and the next one long.
-        self._stride, self._fetched = max(1, fetched - self._fetched, self._stride - 1), fetched
+        self._stride, self._fetched = max(1, fetched - self._fetched, (self._stride or 1) - 1), fetched
         self._step = max(self._step + 1, fetched)
         if "tensors" not in run_values.results:
             return

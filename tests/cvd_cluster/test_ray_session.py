@@ -117,13 +117,26 @@ def test_a_ray_of_our_own_is_on_loopback_and_has_the_cpus_that_are_asked_for(her
 
 
 def test_other_users_cannot_reach_its_sockets_and_logs(here):
+    assert _folder_of_ray().stat().st_mode & 0o077 == 0
+
+
+def test_it_writes_nothing_to_speak_of_while_it_has_nothing_to_do(here):
+    def log_bytes() -> int:
+        return sum(log.stat().st_size for log in _folder_of_ray().glob("r/session_2*/logs/**/*") if log.is_file())
+
+    before = log_bytes()
+    time.sleep(2)
+    assert 0 < before <= log_bytes() < before + (1 << 20)
+
+
+def _folder_of_ray() -> Path:
     import ray
 
     (node,) = ray.nodes()
     folder = Path(node["RayletSocketName"])
     while not folder.name.startswith("cvd-ray-"):
         folder = folder.parent
-    assert folder.stat().st_mode & 0o077 == 0
+    return folder
 
 
 @pytest.mark.parametrize(

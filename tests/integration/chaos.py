@@ -176,7 +176,8 @@ def run_cell(cell: Cell, folder: Path, *flags: str, nodes: RayNodes | None = Non
         "--log_every_n_steps=1",
         f"--max_steps={cell.max_steps}",
         f"--save_checkpoints_steps={_SAVE_EVERY}",
-        "--hang_timeout_secs=10",
+        # A machine that stands still for a while must not look like a hang where none is made.
+        f"--hang_timeout_secs={10 if cell.blow == 'SIGSTOP' else 60}",
         f"--strategy={cell.strategy}",
         *STRATEGIES[cell.strategy],
         *(("--placement_timeout_secs=60",) if nodes else ()),

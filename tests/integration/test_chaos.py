@@ -6,6 +6,7 @@ The whole table (chaos_table.py) is `make test-chaos`; `make test` takes the cel
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,5 +110,7 @@ def test_without_another_node_a_run_goes_on_with_as_many_workers_as_there_is_roo
 def told(outcome: Outcome) -> str:
     """All that is known of a run that did not end as it should."""
     logs = sorted(outcome.train_dir.glob("logs/*.log"))
-    parts = [("output", outcome.output[-6000:]), *((path.name, path.read_text()[-2000:]) for path in logs)]
+    events = "\n".join(json.dumps(event)[:2000] for event in outcome.events())
+    output = [("output", outcome.output[-2000:])]
+    parts = [("events", events), *output, *((path.name, path.read_text()[-2000:]) for path in logs)]
     return "\n".join(f"=== {name}\n{text}" for name, text in parts)
