@@ -93,11 +93,14 @@ class StepReportHook(tf.estimator.SessionRunHook):  # type: ignore[misc]
         # so the larger of the two is exact where replicas go in step; near a report it is read again for the others.
         fetched = int(run_values.results["step"])
         # It falls slowly: a fetch that came early makes one stride look short and the next one long.
-        self._stride, self._fetched = max(1, fetched - self._fetched, (self._stride or 1) - 1), fetched
+        is_first, before = self._stride is None, self._fetched
+        self._stride, self._fetched = max(1, fetched - before, (self._stride or 1) - 1), fetched
         self._step = max(self._step + 1, fetched)
         if "tensors" not in run_values.results:
             return
         self._step = int(run_context.session.run(self._global_step))
+        if is_first:
+            self._stride = max(1, self._step - before)
         if self._due(self._step):
             self._report(*run_values.results["tensors"])
 
