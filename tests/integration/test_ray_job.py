@@ -258,6 +258,7 @@ def _lines_of_the_readme() -> list[str]:
     return [line for line in lines if "submit " in line]
 
 
+@pytest.mark.slow
 def test_the_lines_of_the_readme_train_and_evaluate_as_jobs(
     cluster: dict[str, str], photos: Path, tmp_path: Path
 ) -> None:
