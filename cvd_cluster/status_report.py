@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -28,7 +29,8 @@ def print_status(options: StatusOptions, *, announce: Callable[[str], None] = pr
       UserError: there is no training run in train_dir.
     """
     check_access(read={"train_dir": options.train_dir})
-    status = read_status(options.train_dir)
+    # Not where the JSON goes.
+    status = read_status(options.train_dir, lambda line: print(line, file=sys.stderr, flush=True))
     if options.json:
         announce(json.dumps(asdict(status)))
         return

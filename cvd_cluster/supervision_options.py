@@ -60,6 +60,8 @@ class SupervisionOptions(Options):
           UserError: the strategy needs no supervision; or min_workers is more than num_workers.
         """
         changed = [field.name for field in dataclasses.fields(self) if getattr(self, field.name) != field.default]
+        # An evaluator runs beside each strategy.
+        changed = [name for name in changed if name != "final_evaluation_timeout_secs"]
         if cluster.in_this_process and changed:
             raise UserError(
                 f"--strategy={cluster.strategy} has no processes to supervise",

@@ -16,7 +16,7 @@ from estimators.checkpoint_soundness import flaw_of
 from estimators.checkpoints import Checkpoint
 from estimators.failed_evaluations import NotEvaluatedError, TwiceTrying
 from estimators.metrics import EvaluationResult
-from estimators.run_state import read_run_state
+from estimators.run_state import looked_at_again, read_run_state
 from estimators.torn_checkpoints import check_sound
 
 _POLL_SECS = 1.0
@@ -66,6 +66,8 @@ def evaluate_continuously(
         pending = _pending(train_dir, report, torn | failed, newest_only=run_once)
         for checkpoint in pending[:1]:  # one a round: by the next one another evaluator may have done its part
             done += _evaluate_and_publish(train_dir, checkpoint, evaluator, report, writer, torn)
+        if record is not None and not (pending or keep_going or run_once):
+            record = looked_at_again(train_dir, record, _say_nothing)
         training_ended = record is not None and (record.state.training_ended if keep_going else record.training_ended)
         passed_over = any(checkpoint.step in torn for checkpoint in pending)
         if (run_once and not passed_over) or (not pending and training_ended):
@@ -85,12 +87,16 @@ def _torn_already(train_dir: str, line: Callable[[str], None]) -> set[int]:
       UserError: there are checkpoints, and none is sound.
     """
     record = read_run_state(train_dir)
-    if record is not None and not record.training_ended:
+    if record is not None and not looked_at_again(train_dir, record, line).training_ended:
         return set()
     found = check_sound(train_dir)
     for step, flaw in found.flaws.items():
         line(f"the checkpoint of step {step} is torn, so it is not evaluated: {flaw}")
     return set(found.flaws)
+
+
+def _say_nothing(line: str) -> None:
+    """It would be said every few seconds of a run whose clock is another's."""
 
 
 def _evaluated(train_dir: str, report: EvaluationReport) -> set[int]:

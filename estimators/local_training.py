@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from typing import Literal
 
@@ -34,6 +35,7 @@ def train_locally(
     strategy: Literal["local", "mirrored"] = "local",
     num_replicas: int | None = None,
     start_new_model: bool,
+    final_evaluation_timeout_secs: float,
 ) -> None:
     """Checks, trains to the last step, exports, and evaluates every checkpoint if `eval_data_pattern` is given.
 
@@ -42,6 +44,7 @@ def train_locally(
       strategy: one replica, or one a GPU.
       num_replicas: under "mirrored" that many instead; None takes every GPU.
       start_new_model: empty train_dir first.
+      final_evaluation_timeout_secs: how long after training the evaluator may take.
 
     Raises:
       HarnessError: with a message for people.
@@ -63,7 +66,7 @@ def train_locally(
 
     with train_dir_lock.locked(options.train_dir), storage_trouble_told(options.train_dir):
         begin(options, start_new_model=start_new_model)
-        _run(options, plan, train)
+        _run(options, plan, train, final_evaluation_timeout_secs)
 
 
 def plan_locally(
@@ -89,7 +92,12 @@ def plan_locally(
     )
 
 
-def _run(options: ExperimentOptions, plan: TrainingPlan, train: Callable[[str, StopSignals], None]) -> None:
+def _run(
+    options: ExperimentOptions,
+    plan: TrainingPlan,
+    train: Callable[[str, StopSignals], None],
+    final_evaluation_timeout_secs: float,
+) -> None:
     write_run_state(options.train_dir, RunState.RUNNING, plan.max_steps)
     evaluator = _start_evaluator(options) if plan.eval_data else None
     try:
@@ -98,7 +106,7 @@ def _run(options: ExperimentOptions, plan: TrainingPlan, train: Callable[[str, S
             signals.when_received(lambda: _raise_stopped(signals, options))
             if evaluator is not None:
                 write_run_state(options.train_dir, RunState.EVALUATING, plan.max_steps)
-                _finish_evaluation(evaluator, options)
+                _finish_evaluation(evaluator, options, final_evaluation_timeout_secs)
     except (StoppedError, KeyboardInterrupt):  # the latter is a second Ctrl-C
         write_run_state(options.train_dir, RunState.STOPPED, plan.max_steps)
         raise
@@ -129,13 +137,14 @@ def _start_evaluator(options: ExperimentOptions) -> ChildProcess:
     return ChildProcess(argv, env=env)
 
 
-def _finish_evaluation(evaluator: ChildProcess, options: ExperimentOptions) -> None:
-    code = evaluator.wait() or 0
-    if code < 0:
+def _finish_evaluation(evaluator: ChildProcess, options: ExperimentOptions, timeout_secs: float) -> None:
+    until = time.monotonic() + timeout_secs
+    code = evaluator.wait(timeout_secs)
+    if code is not None and code < 0:
         print(f"{_ended(code)}; another one evaluates what is left", flush=True)
         again = _start_evaluator(options)
         try:
-            code = again.wait() or 0
+            code = again.wait(until - time.monotonic())
         finally:
             again.kill()
     check_last_evaluated(options, _ended(code))
@@ -143,7 +152,9 @@ def _finish_evaluation(evaluator: ChildProcess, options: ExperimentOptions) -> N
     prune(options.train_dir, keep=options.keep_checkpoint_max, keep_unevaluated=True)
 
 
-def _ended(code: int) -> str:
+def _ended(code: int | None) -> str:
+    if code is None:
+        return "the evaluator was ended after --final_evaluation_timeout_secs"
     if code < 0:
         return f"the evaluator's process was ended by {signal.Signals(-code).name}"
     return f"the evaluator's process ended with exit code {code}" + ("; its error stands above" if code else "")

@@ -6,11 +6,12 @@ import enum
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 from estimators import storage
 from estimators.process_identity import ProcessIdentity, this_process
-from estimators.train_dir_holder import read_holder
+from estimators.train_dir_holder import SILENT_SECS, read_holder, shows_life
 from estimators.train_dir_lock import was_lost
 
 
@@ -88,6 +89,23 @@ def read_run_state(train_dir: str) -> RunRecord | None:
     except (ValueError, TypeError, KeyError):
         return None
     return replace(record, is_abandoned=_is_abandoned(train_dir, record))
+
+
+def looked_at_again(
+    train_dir: str, record: RunRecord, announce: Callable[[str], None], silent_secs: float = SILENT_SECS
+) -> RunRecord:
+    """The record, abandoned only if that is sure: the clock of a run elsewhere may be another than this machine's.
+
+    Args:
+      train_dir: the folder.
+      record: what `read_run_state` returned.
+      announce: called with a line if there is something to wait for.
+      silent_secs: how long to wait for a sign of life of a run elsewhere that seems abandoned.
+    """
+    holder = read_holder(train_dir) if record.is_abandoned else None
+    if holder is None or holder.process != record.process:
+        return record
+    return replace(record, is_abandoned=not shows_life(train_dir, holder, announce, silent_secs))
 
 
 def _is_abandoned(train_dir: str, record: RunRecord) -> bool:

@@ -63,6 +63,7 @@ def _train(
             strategy=cluster.strategy,  # type: ignore[arg-type]
             num_replicas=cluster.num_replicas,
             start_new_model=start.start_new_model,
+            final_evaluation_timeout_secs=supervision.final_evaluation_timeout_secs,
         )
     else:
         from cvd_cluster.training_job import train_on_cluster

@@ -9,9 +9,9 @@ from estimators.errors import UserError
 WORKERS = ClusterOptions(strategy="multi_worker_mirrored", num_workers=2)
 
 
-def test_the_defaults_fit_every_strategy() -> None:
+def test_the_defaults_and_a_limit_of_the_evaluation_fit_every_strategy() -> None:
     for cluster in (ClusterOptions(), ClusterOptions(strategy="mirrored"), WORKERS):
-        SupervisionOptions().check_fits(cluster)
+        SupervisionOptions(final_evaluation_timeout_secs=60.0).check_fits(cluster)
     SupervisionOptions(min_workers=2, max_generations=0, max_process_restarts=0).check_fits(WORKERS)
 
 

@@ -21,6 +21,7 @@ from estimators.experiment_options import ExperimentOptions
 from estimators.metrics import EvaluationMetrics, EvaluationResult
 from estimators.run_state import RunState, write_run_state
 from tests.estimators.evaluated_run import evaluate, steps_of
+from tests.estimators.run_elsewhere import run_elsewhere_with_a_late_clock
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:`tf\.layers\.")
 STEPS = [0, 2, 4, 6]
@@ -39,6 +40,25 @@ def test_each_checkpoint_of_a_finished_run_is_evaluated_once_oldest_first(
     assert done == 0 and steps_of(run) == STEPS
     assert not [line for line in lines if line.startswith(("epoch", "examples_processed"))]
     assert f"evaluated: 0, the newest is of step 6 and was evaluated before, see {run.train_dir}/eval/" in lines[-1]
+
+
+def test_a_run_elsewhere_whose_clock_is_late_is_followed_to_its_end(
+    run: ExperimentOptions, bring: Callable[..., None]
+) -> None:
+    looks = 0
+
+    def next_event(seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            bring(6)
+            write_run_state(run.train_dir, RunState.SUCCEEDED, 6)
+
+    bring(0)
+    with run_elsewhere_with_a_late_clock(Path(run.train_dir), lives=True):
+        done, lines = evaluate(run, sleep=next_event)
+    assert done == 2 and steps_of(run) == [0, 6] and looks == 2
+    assert not [line for line in lines if "torn" in line]
 
 
 def test_checkpoints_are_evaluated_as_they_come_until_training_ends(

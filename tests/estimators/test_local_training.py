@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
 from estimators import local_training
-from estimators.errors import UserError
+from estimators.child_process import ChildProcess
+from estimators.errors import InfrastructureError, UserError
+from estimators.experiment_options import ExperimentOptions
 from estimators.local_training import train_locally
 from estimators.run_state import RunState, read_run_state
 from tests.estimators.small_run import small_options, train
@@ -27,6 +30,10 @@ class BrokenWhenEvaluated(BaseModel):
             raise ValueError("no mode but training was thought of")
         return {"predictions": tf.compat.v1.layers.dense(tf.compat.v1.layers.flatten(model_input), 1)}
 """
+
+
+def _train_locally(options: ExperimentOptions, *, start_new_model: bool = False, timeout_secs: float = 600.0) -> None:
+    train_locally(options, start_new_model=start_new_model, final_evaluation_timeout_secs=timeout_secs)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -56,10 +63,10 @@ def test_what_cannot_be_built_is_told_before_the_run_that_was_there_is_deleted(
     options = small_options(tmp_path, train_dir=str(tmp_path / "first"), **values)
     before = contents(tmp_path / "first")
     with pytest.raises(UserError, match=told):
-        train_locally(options, start_new_model=True)
+        _train_locally(options, start_new_model=True)
     assert contents(tmp_path / "first") == before
     with pytest.raises(UserError, match=told):
-        train_locally(small_options(tmp_path, train_dir=str(tmp_path / "new"), **values), start_new_model=False)
+        _train_locally(small_options(tmp_path, train_dir=str(tmp_path / "new"), **values))
     assert not (tmp_path / "new").exists()
 
 
@@ -71,6 +78,25 @@ def test_the_evaluator_beside_a_run_leaves_the_gpus_to_it(tmp_path: Path, monkey
     assert found["CUDA_VISIBLE_DEVICES"] == "-1"
 
 
+def test_an_evaluator_that_hangs_ends_with_its_time_and_the_run_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hung: list[ChildProcess] = []
+
+    def start(options: ExperimentOptions) -> ChildProcess:
+        hung.append(ChildProcess([sys.executable, "-c", "import time; time.sleep(600)"], env={}))
+        return hung[0]
+
+    monkeypatch.setattr(local_training, "_start_evaluator", start)
+    options = small_options(tmp_path, eval_data_pattern=str(tmp_path / "data" / "validation-*"), max_steps=1)
+    with pytest.raises(InfrastructureError, match="last checkpoint is not evaluated") as caught:
+        _train_locally(options, timeout_secs=0.5)
+    assert "after --final_evaluation_timeout_secs" in caught.value.found and "launch.eval" in caught.value.change
+    assert hung[0].exit_code() == -signal.SIGKILL
+    record = read_run_state(options.train_dir)
+    assert record is not None and record.state is RunState.FAILED
+
+
 def test_a_second_ctrl_c_stops_a_run_and_does_not_make_it_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(self: object) -> None:
         raise KeyboardInterrupt
@@ -78,6 +104,6 @@ def test_a_second_ctrl_c_stops_a_run_and_does_not_make_it_fail(tmp_path: Path, m
     monkeypatch.setattr("estimators.experiment.Experiment.train", interrupt)
     options = small_options(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        train_locally(options, start_new_model=False)
+        _train_locally(options)
     record = read_run_state(options.train_dir)
     assert record is not None and record.state is RunState.STOPPED

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from estimators.process_identity import process_here
-from estimators.run_state import RunRecord, RunState, read_run_state, write_run_state
+from estimators.run_state import RunRecord, RunState, looked_at_again, read_run_state, write_run_state
 from estimators.train_dir_lock import locked
+from tests.estimators.run_elsewhere import run_elsewhere_with_a_late_clock
 
 
 def test_before_a_run_begins_there_is_no_state(tmp_path: Path) -> None:
@@ -67,6 +68,21 @@ def test_a_run_elsewhere_is_abandoned_once_its_lock_shows_no_life(tmp_path: Path
         assert _recorded(tmp_path, host="elsewhere", place="elsewhere", pid=1).is_abandoned, "the lock is another's"
         os.utime(lock, (time.time() - 300, time.time() - 300))
         assert _recorded(tmp_path, host="elsewhere", place="elsewhere").is_abandoned
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_a_run_elsewhere_whose_clock_is_late_is_abandoned_if_a_second_look_finds_it_silent(
+    tmp_path: Path, lives: bool
+) -> None:
+    with run_elsewhere_with_a_late_clock(tmp_path, lives=lives):
+        record = read_run_state(str(tmp_path))
+        assert record is not None and record.is_abandoned
+        lines: list[str] = []
+        again = looked_at_again(str(tmp_path), record, lines.append, silent_secs=30 if lives else 0.5)
+        assert again.is_abandoned is not lives and again.training_ended is not lives
+        assert "for a sign of life" in lines[0] and len(lines) == 1
+        (tmp_path / "run_lock.json").unlink()
+        assert looked_at_again(str(tmp_path), record, lines.append) == record and len(lines) == 1
 
 
 def test_a_run_that_ended_is_not_abandoned(tmp_path: Path) -> None:
