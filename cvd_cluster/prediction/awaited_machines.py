@@ -23,7 +23,7 @@ def await_machines(options: PredictionOptions, pieces: int, announce: Callable[[
     """Waits for nodes for the predictors that are asked for, or for as many of these as there may ever be nodes for.
 
     Without --max_worker_count no more is asked for than one predictor needs: what there is, is what is used. Does
-    nothing where the nodes are there, or nobody can bring any.
+    nothing where the nodes are there, or nobody is said to bring any. If too few come in time, those that came do.
 
     Args:
       options: of the run.
@@ -31,26 +31,35 @@ def await_machines(options: PredictionOptions, pieces: int, announce: Callable[[
       announce: takes a line if there is something to wait for.
 
     Raises:
-      InfeasibleError: not even one predictor will ever have room, or the nodes do not come.
+      InfeasibleError: not even one predictor will ever have room, or the nodes for it do not come.
     """
     wanted = max(1, min(options.max_worker_count or 1, pieces))
-    if first_that_does_not_fit(_processes(options, wanted), nodes_there_are()) is None:
+    if _is_room_for(_processes(options, wanted)):
         return
     autoscaler = autoscaler_of_cluster()
-    if autoscaler is None:
+    timeout_secs = patience(options.placement_timeout_secs, autoscaler)
+    if not timeout_secs and autoscaler is None:
         return
     try:
-        processes = _most_possible(options, wanted, autoscaler)
+        processes = _most_possible(options, wanted, autoscaler) if autoscaler else _processes(options, wanted)
         # Given back at once: a node that came stays for minutes, and the predictors ask for its CPUs themselves.
-        with placed(processes, timeout_secs=patience(None, autoscaler), autoscaler=autoscaler, announce=announce):
+        with placed(processes, timeout_secs=timeout_secs, autoscaler=autoscaler, announce=announce):
             pass
     except InfeasibleError as error:
+        if _is_room_for(_processes(options, 1)[:1]):  # reading may share its CPU
+            announce(f"no room for {wanted} predictors; there will be fewer")
+            return
         raise InfeasibleError(
             error.summary,
             asked=error.asked,
             found=error.found,
-            change="--gpus_per_worker or --max_worker_count, or the machines that the cluster's file allows",
+            change="--gpus_per_worker or --max_worker_count, or the machines that the cluster's file allows; "
+            "--placement_timeout_secs if they need longer to come up",
         ) from None
+
+
+def _is_room_for(processes: list[_Process]) -> bool:
+    return first_that_does_not_fit(processes, nodes_there_are()) is None
 
 
 def _processes(options: PredictionOptions, predictors: int) -> list[_Process]:

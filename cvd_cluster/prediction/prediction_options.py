@@ -67,6 +67,13 @@ class PredictionOptions(Options):
         0, group=_GROUP, at_least=0, help="predictors at the most; 0: one for each CPU but one, which reads"
     )
     gpus_per_worker: float = option(0.0, group=_GROUP, at_least=0, help="GPUs of each predictor")
+    placement_timeout_secs: float | None = option(
+        None,
+        group=_GROUP,
+        at_least=0,
+        help="seconds to wait for nodes to come up for the predictors; none: 900 where the cluster's autoscaler can "
+        "bring them up, else 0",
+    )
     num_readers: int = option(8, group=_GROUP, at_least=1, help="pieces of files read at the same time, at the most")
 
     def __post_init__(self) -> None:

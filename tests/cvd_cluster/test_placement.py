@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +14,8 @@ from cvd_cluster.autoscaler import Autoscaler
 from cvd_cluster.placement import NodeCapacity, check_this_machine, first_that_does_not_fit, placed
 from cvd_cluster.topology import Task
 from estimators.errors import InfeasibleError
-from tests.cvd_cluster.fakes import FakeClock, FakePlacementGroup
+from tests.cvd_cluster.fake_cluster import FakeCluster, node
+from tests.cvd_cluster.fakes import FakePlacementGroup
 
 CHIEF, WORKER, PS = Task("chief", 0, 1.0, 0), Task("worker", 0, 1.0, 0), Task("ps", 0, 1.0, 0)
 GPU_CHIEF, GPU_WORKER = Task("chief", 0, 1.0, 1), Task("worker", 0, 1.0, 1)
@@ -96,49 +96,12 @@ def test_memory_must_do_for_all_processes(machine: Callable[..., None]) -> None:
 # --- a cluster
 
 
-class Cluster:
-    """Ray, as far as `placed` asks it."""
-
-    def __init__(self, nodes: Sequence[Mapping[str, Any]]) -> None:
-        self.nodes = list(nodes)
-        self.clock = FakeClock()
-        self.groups: list[FakePlacementGroup] = []
-        self.busy = False
-
-    def make_group(self, bundles: Sequence[Mapping[str, float]], strategy: str) -> FakePlacementGroup:
-        assert strategy == "PACK"
-        self.groups.append(FakePlacementGroup(bundles, self.clock, self.is_ready))
-        return self.groups[-1]
-
-    def is_ready(self) -> bool:
-        offered = sum(node["Resources"].get("CPU", 0) for node in self.nodes if node["Alive"])
-        return not self.busy and offered >= sum(bundle["CPU"] for bundle in self.groups[-1].bundles)
-
-    def remove(self, group: FakePlacementGroup) -> None:
-        assert not group.removed
-        group.removed = True
-
-
-def node(cpus: float, *, alive: bool = True, **more: float) -> dict[str, Any]:
-    return {"Alive": alive, "Resources": {"CPU": cpus, "memory": 1e9, **more}}
-
-
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    import ray
-
-    groups = importlib.import_module("ray.util.placement_group")  # ray.util has a function of the same name
-    made = Cluster([node(2)])
-    monkeypatch.setattr(ray, "nodes", lambda: made.nodes)
-    monkeypatch.setattr(ray, "is_initialized", lambda: True)
-    monkeypatch.setattr(groups, "placement_group", made.make_group)
-    monkeypatch.setattr(groups, "remove_placement_group", made.remove)
-    monkeypatch.setattr(placement, "control_service_answers", lambda: True)
-    monkeypatch.setattr(placement, "time", made.clock)
-    return made
+def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
+    return FakeCluster(monkeypatch)
 
 
-def test_each_task_gets_a_bundle_in_its_place_and_the_group_is_removed_at_the_end(cluster: Cluster) -> None:
+def test_each_task_gets_a_bundle_in_its_place_and_the_group_is_removed_at_the_end(cluster: FakeCluster) -> None:
     cluster.nodes = [node(4, GPU=1)]
     lines: list[str] = []
     with placed([GPU_CHIEF, PS], timeout_secs=0, announce=lines.append) as group:
@@ -151,7 +114,7 @@ def fail_inside(tasks: Sequence[Task]) -> None:
         raise RuntimeError("in the run")
 
 
-def test_the_group_is_removed_after_an_error_too(cluster: Cluster) -> None:
+def test_the_group_is_removed_after_an_error_too(cluster: FakeCluster) -> None:
     with pytest.raises(RuntimeError, match="in the run"):
         fail_inside([CHIEF])
     assert cluster.groups[0].removed
@@ -169,7 +132,7 @@ def refused(
     return str(caught.value)
 
 
-def test_what_does_not_fit_is_told_at_once_with_what_is_asked_and_offered(cluster: Cluster) -> None:
+def test_what_does_not_fit_is_told_at_once_with_what_is_asked_and_offered(cluster: FakeCluster) -> None:
     cluster.nodes = [node(2), node(64, alive=False)]
     told = refused([CHIEF, WORKER, PS], 0)
     assert cluster.clock.now == 1000 and cluster.groups == []
@@ -190,24 +153,24 @@ def autoscaler(**types: dict[str, Any]) -> Autoscaler:
 GROWING = autoscaler(head={"resources": {"CPU": 0}}, cpu={"resources": {"CPU": 2}, "max_workers": 2})
 
 
-def test_what_the_node_types_of_an_autoscaler_can_never_hold_is_told_at_once(cluster: Cluster) -> None:
+def test_what_the_node_types_of_an_autoscaler_can_never_hold_is_told_at_once(cluster: FakeCluster) -> None:
     told = refused([CHIEF, *[Task("worker", index, 1.0, 0) for index in range(4)]], 600, autoscaler=GROWING)
     assert cluster.clock.now == 1000 and cluster.groups == [], "nothing was waited for"
     assert "/head/cluster.yaml allows at most 8 machines in all, of these: 2 cpu (2 CPUs)" in told
 
 
-def test_what_an_autoscaler_can_hold_is_waited_for_as_long_as_is_allowed(cluster: Cluster) -> None:
+def test_what_an_autoscaler_can_hold_is_waited_for_as_long_as_is_allowed(cluster: FakeCluster) -> None:
     told = refused([CHIEF, WORKER, PS], 60, autoscaler=GROWING)
     assert 1060 < cluster.clock.now < 1070 and "1 node(s) after 6" in told
     assert "no room for ps-0" in refused([CHIEF, WORKER, PS], 0, autoscaler=GROWING)
 
 
-def test_a_cluster_without_nodes_is_told(cluster: Cluster) -> None:
+def test_a_cluster_without_nodes_is_told(cluster: FakeCluster) -> None:
     cluster.nodes = []
     assert "no node at all" in refused([CHIEF], 0)
 
 
-def test_nodes_that_come_up_in_time_are_waited_for(cluster: Cluster) -> None:
+def test_nodes_that_come_up_in_time_are_waited_for(cluster: FakeCluster) -> None:
     lines: list[str] = []
     wait = FakePlacementGroup.wait
 
@@ -225,14 +188,14 @@ def test_nodes_that_come_up_in_time_are_waited_for(cluster: Cluster) -> None:
     ]
 
 
-def test_nodes_that_do_not_come_are_waited_for_no_longer_than_allowed(cluster: Cluster) -> None:
+def test_nodes_that_do_not_come_are_waited_for_no_longer_than_allowed(cluster: FakeCluster) -> None:
     lines: list[str] = []
     told = refused([CHIEF, WORKER, PS], 60, lines.append)
     assert 1060 < cluster.clock.now < 1070 and "1 node(s) after 6" in told
     assert cluster.groups[0].removed, "the demand must not stay with the autoscaler"
 
 
-def test_a_cluster_that_is_busy_is_waited_for_and_that_is_said_once(cluster: Cluster) -> None:
+def test_a_cluster_that_is_busy_is_waited_for_and_that_is_said_once(cluster: FakeCluster) -> None:
     cluster.busy = True
     lines: list[str] = []
     wait = FakePlacementGroup.wait
