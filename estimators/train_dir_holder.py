@@ -16,6 +16,7 @@ from estimators.process_identity import ProcessIdentity
 LOCK_FILE = "run_lock.json"
 # How long a run elsewhere may give no sign of life before another takes its place.
 SILENT_SECS = 20.0
+_found_silent: set[Holder] = set()  # no second wait for what has not changed since
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def shows_life(train_dir: str, other: Holder, announce: Callable[[str], None], s
     """
     gone = other.process.is_gone
     # A clock that differs by minutes is possible, one that differs by an hour is not.
-    if gone is not None or time.time() - other.beat > 3600:
+    if gone is not None or time.time() - other.beat > 3600 or other in _found_silent:
         return gone is False
     announce(f"--train_dir belongs to {other}; looking {silent_secs:g} s for a sign of life")
     until = time.monotonic() + silent_secs
@@ -100,6 +101,7 @@ def shows_life(train_dir: str, other: Holder, announce: Callable[[str], None], s
             return False
         if now != other:
             return True
+    _found_silent.add(other)
     return False
 
 

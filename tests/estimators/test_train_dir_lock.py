@@ -167,10 +167,10 @@ def test_a_run_elsewhere_that_is_silent_is_replaced(tmp_path: Path) -> None:
         assert said(first) == "locked"
     moved_elsewhere(tmp_path)
     lines: list[str] = []
-    check_free(str(tmp_path), print, silent_secs=0.5)
-    with locked(str(tmp_path), announce=lines.append, silent_secs=0.5):
-        pass
-    assert "looking" in lines[0] and "is gone" in lines[1]
+    check_free(str(tmp_path), lines.append, silent_secs=0.5)
+    with locked(str(tmp_path), announce=lines.append, silent_secs=600):
+        pass  # it was looked at
+    assert "looking" in lines[0] and "is gone" in lines[1] and len(lines) == 2
     long_ago = time.time() - 2 * 3600
     (tmp_path / LOCK_FILE).write_text("{")
     os.utime(tmp_path / LOCK_FILE, (long_ago, long_ago))
