@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -62,9 +63,21 @@ def planned_run(
 
 @contextlib.contextmanager
 def checked_run(
-    options: ExperimentOptions, cluster: ClusterOptions, *, start_new_model: bool, announce: Callable[[str], None]
+    options: ExperimentOptions,
+    cluster: ClusterOptions,
+    *,
+    start_new_model: bool,
+    busy_secs: float = math.inf,
+    announce: Callable[[str], None],
 ) -> Iterator[CheckedRun]:
     """Joins or starts Ray and finds room, for as long as the block runs; meanwhile the graph is built to check it.
+
+    Args:
+      options: of the run.
+      cluster: the tasks and what each gets.
+      start_new_model: whether train_dir is to be emptied.
+      busy_secs: how long to wait for other work on a cluster that is large enough.
+      announce: called with each line for people.
 
     Raises:
       HarnessError: with a message for people.
@@ -79,7 +92,9 @@ def checked_run(
     ):
         autoscaler = None if session.started_here else autoscaler_of_cluster()
         timeout_secs = patience(cluster.placement_timeout_secs, autoscaler)
-        with placed(tasks, timeout_secs=timeout_secs, autoscaler=autoscaler, announce=announce) as group:
+        with placed(
+            tasks, timeout_secs=timeout_secs, busy_secs=busy_secs, autoscaler=autoscaler, announce=announce
+        ) as group:
             look: LookAtNodes = _look_at_none if session.started_here else NodeLook(options, plan)
             nodes = look(tasks, group)
             graph_is_built()

@@ -17,6 +17,9 @@ from estimators.torn_checkpoints import look
 from estimators.training_plan import TrainingPlan
 from estimators.worker_shards import shard_for_worker
 
+# Longer than Ray needs to hand out what was given back just now.
+_BUSY_SECS = 10.0
+
 
 def dry_run(
     options: ExperimentOptions,
@@ -28,8 +31,8 @@ def dry_run(
     """Does what a run does before it writes anything, and prints what it would do.
 
     A Ray that the run would start on this machine is not started. A cluster that it would join is: room is found on it
-    and each node with a role is looked at, then all is given back. With a cluster file none is joined: the run is
-    placed on the machines that the file would bring up.
+    and each node with a role is looked at, then all is given back; if others have the room, that is told. With a
+    cluster file none is joined: the run is placed on the machines that the file would bring up.
 
     Raises:
       HarnessError: what the run itself would end with.
@@ -43,7 +46,9 @@ def dry_run(
         announce(f"{cluster.cluster_file}: {machines}")
         checks.insert(0, "--cluster_file")
     if cluster.cluster_file is None and not cluster.in_this_process and not starts_ray_here():
-        with checked_run(options, cluster, start_new_model=start_new_model, announce=announce) as run:
+        with checked_run(
+            options, cluster, start_new_model=start_new_model, busy_secs=_BUSY_SECS, announce=announce
+        ) as run:
             plan, tasks = run.plan, run.tasks
             nodes = {task: report.view.host for task, report in run.nodes.items()}
         checks += ["room on the cluster", "versions, data and --train_dir on every node"]

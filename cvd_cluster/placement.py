@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -65,6 +66,18 @@ def _infeasible(
     )
 
 
+def _busy(tasks: Sequence[Demand]) -> InfeasibleError:
+    import ray
+
+    free, there = ray.available_resources(), ray.cluster_resources()
+    return InfeasibleError(
+        "The cluster is large enough for this run, but busy",
+        asked=", ".join(f"{task.name} ({task.cpus:g} CPUs, {task.gpus:g} GPUs)" for task in tasks),
+        found=", ".join(f"{free.get(kind, 0):g} of {there.get(kind, 0):g} {kind}s free" for kind in ("CPU", "GPU")),
+        change="nothing: the run itself waits for other work to end; or fewer workers, and this look again",
+    )
+
+
 def check_this_machine(tasks: Sequence[Demand]) -> None:
     """Refuses what a Ray on this machine could never hold. CPUs in all may be oversubscribed; the rest may not.
 
@@ -106,6 +119,7 @@ def placed(
     tasks: Sequence[Demand],
     *,
     timeout_secs: float,
+    busy_secs: float = math.inf,
     autoscaler: Autoscaler | None = None,
     announce: Callable[[str], None],
 ) -> Iterator[Any]:
@@ -116,11 +130,12 @@ def placed(
     Args:
       tasks: of the run.
       timeout_secs: how long to wait for nodes that come up on demand; 0 does not.
+      busy_secs: how long to wait for other work to end where the nodes are large enough.
       autoscaler: of the cluster, if it has one.
       announce: called with a line if there is something to wait for.
 
     Raises:
-      InfeasibleError: the nodes do not offer enough, in that time.
+      InfeasibleError: the nodes do not offer enough, or do not have it free, in that time.
     """
     import ray
     from ray.util.placement_group import placement_group, remove_placement_group
@@ -140,13 +155,17 @@ def placed(
                 f"no room for {stuck.name} ({stuck.cpus:g} CPUs, {stuck.gpus:g} GPUs) on the "
                 f"{len(nodes_there_are())} nodes there are; waiting up to {timeout_secs:g} s for more"
             )
-        said_busy = False
+        said_busy, fits_since = False, begun
         while not group.wait(timeout_seconds=_POLL_SECS):
-            waited = time.monotonic() - begun
+            now = time.monotonic()
             stuck = first_that_does_not_fit(tasks, nodes_there_are())
-            if stuck is not None and waited > timeout_secs:
-                raise _infeasible(tasks, stuck, nodes_there_are(), waited)
-            if stuck is None and not said_busy and waited > 5:
+            if stuck is not None:
+                fits_since = now
+                if now - begun > timeout_secs:
+                    raise _infeasible(tasks, stuck, nodes_there_are(), now - begun)
+            elif now - fits_since > busy_secs:
+                raise _busy(tasks)
+            elif not said_busy and now - fits_since > 5:
                 announce("the cluster is large enough but busy; waiting for other work on it to end")
                 said_busy = True
         yield group

@@ -209,3 +209,29 @@ def test_a_cluster_that_is_busy_is_waited_for_and_that_is_said_once(cluster: Fak
         with placed([CHIEF], timeout_secs=0, announce=lines.append):
             pass
     assert len(lines) == 1 and "busy" in lines[0]
+
+
+def test_a_cluster_that_stays_busy_is_told_to_one_who_only_looks(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    monkeypatch.setattr(ray, "available_resources", lambda: {"CPU": 0.5})
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0, "memory": 1e9})
+    cluster.busy, cluster.nodes = True, [node(1)]
+    wait = FakePlacementGroup.wait
+
+    def wait_and_grow(group: FakePlacementGroup, timeout_seconds: float) -> bool:
+        if cluster.clock.now > 1100:
+            cluster.nodes = [node(1), node(1)]
+        return wait(group, timeout_seconds)
+
+    monkeypatch.setattr(FakePlacementGroup, "wait", wait_and_grow)
+    with (
+        pytest.raises(InfeasibleError, match="large enough for this run, but busy") as caught,
+        placed([CHIEF, WORKER], timeout_secs=600, busy_secs=10, announce=print),
+    ):
+        pass
+    assert caught.value.found == "0.5 of 2 CPUs free, 0 of 0 GPUs free" and "worker-0" in caught.value.asked
+    assert 1110 < cluster.clock.now < 1115, "from when the nodes had come"
+    assert cluster.groups[0].removed
