@@ -18,6 +18,7 @@ from estimators.data_check import DataFiles
 from estimators.errors import HarnessError
 from estimators.experiment_options import ExperimentOptions
 from estimators.metrics import EvaluationMetrics
+from estimators.promised_gpus import check_gpus
 from estimators.skipped_records import SkippedRecords
 from estimators.tensorflow_compat import quiet_tensorflow
 
@@ -119,6 +120,7 @@ class EvaluationWorker:
             from estimators.evaluation_graph import EvaluationGraph
             from estimators.worker_shards import shard_for_evaluator
 
+            check_gpus(float(self._part.with_gpu))
             part = self._part
             self._graph = EvaluationGraph(
                 part.options,

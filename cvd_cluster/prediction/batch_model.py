@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from estimators.errors import InfrastructureError, UserError
+from estimators.promised_gpus import check_gpus
 from estimators.record_schema import serialize_example
 
 _MOST_SHOWN = 300
@@ -56,12 +57,14 @@ class BatchModel:
       on_gpu: False hides all GPUs from this process.
 
     Raises:
-      UserError: it is no SavedModel, has not the signature of an export, or does not predict.
+      UserError: it is no SavedModel, has not the signature of an export, or does not predict; or TensorFlow finds no
+        GPU.
     """
 
     def __init__(self, model_dir: str, batch_size: int, threads: int, *, on_gpu: bool = False) -> None:
         self.batch_size = batch_size
         self._tf = _tensorflow(on_gpu)
+        check_gpus(float(on_gpu))
         self._run = self._load(model_dir, threads)
         try:
             self._run(self._batch([]))  # the first run takes longer than the others

@@ -61,9 +61,9 @@ class RoleActor:
             self._said_before += self._process.status(self._task.name, "").lines
         task = self._task
         assignment = RoleAssignment(
-            self._options, plan, task.role, task.worker_index, self._scratch_dir, generation=generation
+            self._options, plan, task.role, task.worker_index, self._scratch_dir, generation, task.gpus
         )
-        self._process = RoleProcess(assignment, log=self._log, gpus=task.gpus)
+        self._process = RoleProcess(assignment, log=self._log)
         return self._address()
 
     def start(self, tf_config: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ class RoleAssignment:
       worker_index: its number among the training replicas; -1 for the others.
       scratch_dir: a folder of this role alone.
       generation: of the run; see estimators/generation.py.
+      gpus: that Ray has set aside for it; without any it sees none.
     """
 
     options: ExperimentOptions
@@ -32,6 +33,7 @@ class RoleAssignment:
     worker_index: int
     scratch_dir: str
     generation: int
+    gpus: int
 
     def to_line(self) -> str:
         """One line of JSON."""

@@ -22,6 +22,7 @@ from estimators.child_process import let_parent_trace
 from estimators.errors import HarnessError
 from estimators.generation import check_is_known
 from estimators.lasting_console import keep_running_without_console
+from estimators.promised_gpus import check_gpus
 from estimators.tensorflow_compat import quiet_tensorflow
 
 # After the last checkpoint `session.close()` of a chief whose peers were restarted can hang for 40 s.
@@ -103,6 +104,7 @@ def main() -> int:
 def _train(assignment: RoleAssignment, orders: Orders, reporter: PipeReporter) -> None:
     from estimators.experiment import Experiment  # imports TensorFlow, while the cluster is still being put together
 
+    check_gpus(assignment.gpus)
     os.environ["TF_CONFIG"] = orders.next_line()
     experiment = Experiment(
         assignment.options,

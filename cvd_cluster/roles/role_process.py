@@ -24,10 +24,9 @@ class RoleProcess:
     Args:
       assignment: its part.
       log: where its stdout and stderr go.
-      gpus: how many it may see.
     """
 
-    def __init__(self, assignment: RoleAssignment, *, log: IO[bytes], gpus: int) -> None:
+    def __init__(self, assignment: RoleAssignment, *, log: IO[bytes]) -> None:
         self._assignment = assignment
         self._lock = threading.Lock()
         self._lines: list[str] = []
@@ -40,7 +39,7 @@ class RoleProcess:
         try:
             self._process = ChildProcess(
                 [sys.executable, "-u", "-m", "cvd_cluster.roles.role_main", str(write_fd)],
-                env=_environment(gpus),
+                env=_environment(assignment.gpus),
                 output=log,
                 pass_fds=[write_fd],
                 stdin=True,

@@ -13,7 +13,7 @@ from estimators.training_plan import TrainingPlan
 def assignment() -> RoleAssignment:
     options = ExperimentOptions(train_dir="/t ü", train_data_pattern="/d/*", seed=3, eval_data_pattern="/e\n/*")
     plan = TrainingPlan("parameter_server", 3, 1, DataFiles(("/d/a", "/d/b"), (1, 2)), DataFiles(("/e",), (4,)), 8, 5)
-    return RoleAssignment(options, plan, "worker", 2, "/tmp/scratch", generation=4)
+    return RoleAssignment(options, plan, "worker", 2, "/tmp/scratch", generation=4, gpus=1)
 
 
 def test_an_assignment_travels_as_one_line(assignment: RoleAssignment) -> None:

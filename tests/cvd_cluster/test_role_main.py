@@ -20,7 +20,7 @@ from cvd_cluster.roles.role_main import PipeReporter
 from cvd_cluster.roles.role_status import RoleFailure
 from estimators import generation
 from estimators.data_check import DataFiles
-from estimators.errors import DataError, InfrastructureError
+from estimators.errors import DataError, InfrastructureError, UserError
 from estimators.experiment_options import ExperimentOptions
 from estimators.training_plan import TrainingPlan
 
@@ -155,16 +155,47 @@ def test_an_error_that_is_none_of_tensorflows_is_sent_without_waiting_for_its_im
     assert code == 0 and events[0]["is_echo"] is False
 
 
+class Told:
+    """Orders that have come."""
+
+    def next_line(self) -> str:
+        return "begin"
+
+    def when_told_to_stop(self, act: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("found", "told"), [(0, True), (1, True), (2, False)])
+def test_a_role_does_not_train_without_the_gpus_that_ray_set_aside(
+    pipe: Pipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: int, told: bool
+) -> None:
+    import tensorflow as tf
+
+    from estimators.experiment import Experiment
+
+    def train(self: Experiment) -> None:
+        raise RuntimeError("it trains")
+
+    monkeypatch.setenv("TF_CONFIG", "")
+    monkeypatch.setattr(Experiment, "train", train)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind] * found)
+    options = ExperimentOptions(train_dir=str(tmp_path), train_data_pattern="/d/*")
+    plan = TrainingPlan("multi_worker_mirrored", 1, 2, DataFiles(("/d/a",), (1,)), None, 8, 5)
+    assignment = RoleAssignment(options, plan, "chief", 0, "/tmp/scratch", generation=1, gpus=2)
+    with pytest.raises(UserError if told else RuntimeError) as caught:
+        role_main._train(assignment, cast(Orders, Told()), pipe.reporter)
+    if told:
+        failure = sent_failure(pipe, caught.value)
+        assert failure.parts is not None and failure.parts[0] == "--gpus_per_worker=2" and "[cuda]" in failure.parts[2]
+        assert failure.parts[1].startswith(f"{found} on ")
+
+
 def test_an_evaluator_does_not_wait_in_a_folder_that_is_not_the_runs(
     pipe: Pipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Told:
-        def next_line(self) -> str:
-            return "begin"
-
     monkeypatch.setattr(generation, "_STALE_SECS", 0.1)
     options = ExperimentOptions(train_dir=str(tmp_path), train_data_pattern="/d/*", eval_data_pattern="/e/*")
     plan = TrainingPlan("parameter_server", 1, 1, DataFiles(("/d/a",), (1,)), DataFiles(("/e",), (4,)), 8, 5)
-    assignment = RoleAssignment(options, plan, "evaluator", -1, "/tmp/scratch", generation=1)
+    assignment = RoleAssignment(options, plan, "evaluator", -1, "/tmp/scratch", generation=1, gpus=0)
     with pytest.raises(InfrastructureError, match="not the folder of this run"):
         role_main._evaluate(assignment, cast(Orders, Told()), pipe.reporter)

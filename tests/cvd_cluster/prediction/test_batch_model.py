@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from cvd_cluster.prediction.batch_model import BatchModel
-from estimators.errors import InfrastructureError
+from estimators.errors import InfrastructureError, UserError
 
 
 def model_that(run: Any) -> BatchModel:
@@ -51,6 +51,15 @@ def test_every_batch_has_the_full_size_and_each_record_its_place() -> None:
     assert {len(batch) for batch in batches} == {4}
     assert batches[0][0] == b"a" and batches[1][1] == b"a"
     assert batches[-1][1:3] == [b"a", b"b"], "what is left of a batch keeps its places"
+
+
+def test_a_gpu_that_tensorflow_does_not_find_is_told_before_the_model_is_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TF_DETERMINISTIC_OPS", "1")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    with pytest.raises(UserError, match="does not find the GPUs"):
+        BatchModel("/nonexistent", 4, 1, on_gpu=True)
 
 
 def test_memory_that_runs_out_is_told_and_blamed_on_no_record() -> None:
