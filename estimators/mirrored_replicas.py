@@ -27,8 +27,8 @@ def count_replicas(asked: int | None) -> int:
                 "--strategy=mirrored takes all GPUs of this machine, and it has none",
                 asked="--strategy=mirrored",
                 found="TensorFlow sees no GPU",
-                change="--strategy=local, or --num_replicas=2 to try it with two replicas on the CPU; if nvidia-smi shows "
-                "GPUs, install TensorFlow's CUDA libraries: pip install -c constraints.txt -e '.[cuda]'",
+                change="--strategy=local, or --num_replicas=2 to try it with two replicas on the CPU; if nvidia-smi "
+                "shows GPUs, install TensorFlow's CUDA libraries: pip install -c constraints.txt -e '.[cuda]'",
             )
         return gpus
     if gpus and asked > gpus:
