@@ -66,8 +66,9 @@ def evaluate_continuously(
         pending = _pending(train_dir, report, torn | failed, newest_only=run_once)
         for checkpoint in pending[:1]:  # one a round: by the next one another evaluator may have done its part
             done += _evaluate_and_publish(train_dir, checkpoint, evaluator, report, writer, torn)
-        if record is not None and not (pending or keep_going or run_once):
+        if record is not None and record.is_abandoned and not (pending or keep_going or run_once):
             record = looked_at_again(train_dir, record, _say_nothing)
+            pending = _pending(train_dir, report, torn, newest_only=False)  # that took seconds
         training_ended = record is not None and (record.state.training_ended if keep_going else record.training_ended)
         passed_over = any(checkpoint.step in torn for checkpoint in pending)
         if (run_once and not passed_over) or (not pending and training_ended):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from estimators import storage
-from estimators.conversion.manifest import NAME, counts_from_manifest, largest_label
+from estimators.conversion.manifest import NAME, Listed, counts_of, largest_label, listed
 from estimators.conversion.new_folder import check_complete
 from estimators.conversion.progress import shown
 from estimators.errors import DataError, UserError
@@ -71,10 +71,11 @@ def check_data(
             if not skip or not count_records(path, on_damage=lambda _: None):
                 raise
             pass_over(damage)
-    if num_classes is not None and not skip:
-        _check_classes(paths, flag, num_classes)
     # Whoever expects damage has every header looked at.
-    counts = None if skip else counts_from_manifest(paths)
+    known = [] if skip else list(listed(shown(paths, len(paths), "files looked up")))
+    if num_classes is not None:
+        _check_classes(known, flag, num_classes)
+    counts = None if skip else counts_of(known)
     if counts is None:
         each = (count_records(path, on_damage=pass_over if skip else None) for path in paths)
         counts = tuple(shown(each, len(paths), "files counted"))
@@ -88,9 +89,9 @@ def check_data(
     return DataFiles(tuple(paths), counts)
 
 
-def _check_classes(paths: Sequence[str], flag: str, num_classes: int) -> None:
+def _check_classes(files: Sequence[Listed | None], flag: str, num_classes: int) -> None:
     # Only the first record of a file is tried; where a manifest knows the others, none is met after a run was emptied.
-    label, name = largest_label(paths) or (-1, "")
+    label, name = largest_label(files) or (-1, "")
     if label >= num_classes:
         raise DataError(
             f"--{flag} has more classes than --num_classes",

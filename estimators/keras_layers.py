@@ -43,7 +43,7 @@ def recorded_layers(*, is_training: bool, seed: int | None = None) -> Iterator[l
     graph = tf.compat.v1.get_default_graph()
     if not isinstance(backend.PER_GRAPH_OBJECT_NAME_UIDS.get(graph), _NamesOfReplica):
         backend.PER_GRAPH_OBJECT_NAME_UIDS[graph] = _NamesOfReplica()
-    _calls.layers = {}
+    _calls.layers, _calls.graph = {}, graph
     layers: list[Any] = []
     seeds, backend._SEED_GENERATOR.generator = (
         getattr(backend._SEED_GENERATOR, "generator", None),
@@ -54,7 +54,7 @@ def recorded_layers(*, is_training: bool, seed: int | None = None) -> Iterator[l
     finally:
         backend._SEED_GENERATOR.generator = seeds
         layers += _outermost(list(_calls.layers.values()))
-        _calls.layers = None
+        _calls.layers = _calls.graph = None
 
 
 def penalties_of(layers: list[Any]) -> list[Any]:
@@ -97,9 +97,8 @@ def _record_calls() -> None:
 
     @functools.wraps(call)
     def recording(self: Any, *args: Any, **kwargs: Any) -> Any:
-        layers = getattr(_calls, "layers", None)
-        if layers is not None and not isinstance(self, tf.compat.v1.layers.Layer):
-            layers[id(self)] = self
+        if _is_recorded() and not isinstance(self, tf.compat.v1.layers.Layer):
+            _calls.layers[id(self)] = self
         return call(self, *args, **kwargs)
 
     recording.records = True  # type: ignore[attr-defined]
@@ -116,15 +115,27 @@ def _record_calls() -> None:
 
     # Of its formats only the oldest goes through the above.
     @functools.wraps(load_weights)
-    def loading(self: Any, path: Any, *args: Any, **kwargs: Any) -> Any:
-        _refuse_values(f"load_weights({str(path)!r})")
-        return load_weights(self, path, *args, **kwargs)
+    def loading(self: Any, filepath: Any, *args: Any, **kwargs: Any) -> Any:
+        _refuse_values(f"load_weights({str(filepath)!r})")
+        return load_weights(self, filepath, *args, **kwargs)
 
     backend.batch_set_value, tf.keras.Model.load_weights = setting, loading
 
 
+def _is_recorded() -> bool:
+    """Whether what is built now belongs to the model, and not to a graph of its author's own, for values to begin with.
+
+    Branches and loops are graphs inside of the model's.
+    """
+    wanted = getattr(_calls, "graph", None)
+    graph = tf.compat.v1.get_default_graph() if wanted is not None else None
+    while graph is not None and graph is not wanted:
+        graph = getattr(graph, "outer_graph", None)
+    return graph is not None
+
+
 def _refuse_values(asked: str) -> None:
-    if getattr(_calls, "layers", None) is not None:
+    if _is_recorded():
         raise UserError(
             "Values that create_model puts into a Keras layer would be lost: Keras sets them in a session of its own, "
             "and training begins with those of the initializers",

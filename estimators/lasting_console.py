@@ -6,11 +6,9 @@ import contextlib
 import errno
 import io
 import os
+import stat
 import sys
 from typing import TextIO
-
-# Nobody reads it any more: the reader of a pipe ended; or, under `nohup`, a terminal was closed.
-_GONE = (errno.EPIPE, errno.EIO)
 
 
 class _LastingText(io.TextIOWrapper):
@@ -30,7 +28,10 @@ class _LastingText(io.TextIOWrapper):
             self._take(error)
 
     def _take(self, error: OSError) -> None:
-        if error.errno in _GONE:
+        # Nobody reads it any more: the reader of a pipe ended; or, under `nohup`, a terminal was closed. Of a file EIO
+        # tells that its disk or mount fails, and may be mended.
+        is_file = stat.S_ISREG(os.fstat(self.fileno()).st_mode)
+        if error.errno == errno.EPIPE or (error.errno == errno.EIO and not is_file):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())
             os.close(nowhere)

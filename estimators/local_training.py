@@ -13,7 +13,9 @@ from typing import Literal
 from estimators import train_dir_lock
 from estimators.checkpoints import evaluated_steps, latest_checkpoint, prune
 from estimators.child_process import ChildProcess
+from estimators.data_check import DataFiles
 from estimators.errors import InfrastructureError, StoppedError
+from estimators.evaluation_identity import made_with
 from estimators.experiment_options import ExperimentOptions
 from estimators.failed_evaluations import check_none_failed
 from estimators.generation import begin_generation
@@ -106,7 +108,8 @@ def _run(
             signals.when_received(lambda: _raise_stopped(signals, options))
             if evaluator is not None:
                 write_run_state(options.train_dir, RunState.EVALUATING, plan.max_steps)
-                _finish_evaluation(evaluator, options, final_evaluation_timeout_secs)
+                assert plan.eval_data is not None
+                _finish_evaluation(evaluator, options, plan.eval_data, final_evaluation_timeout_secs)
     except (StoppedError, KeyboardInterrupt):  # the latter is a second Ctrl-C
         write_run_state(options.train_dir, RunState.STOPPED, plan.max_steps)
         raise
@@ -137,7 +140,9 @@ def _start_evaluator(options: ExperimentOptions) -> ChildProcess:
     return ChildProcess(argv, env=env)
 
 
-def _finish_evaluation(evaluator: ChildProcess, options: ExperimentOptions, timeout_secs: float) -> None:
+def _finish_evaluation(
+    evaluator: ChildProcess, options: ExperimentOptions, data: DataFiles, timeout_secs: float
+) -> None:
     until = time.monotonic() + timeout_secs
     code = evaluator.wait(timeout_secs)
     if code is not None and code < 0:
@@ -147,7 +152,7 @@ def _finish_evaluation(evaluator: ChildProcess, options: ExperimentOptions, time
             code = again.wait(until - time.monotonic())
         finally:
             again.kill()
-    check_last_evaluated(options, _ended(code))
+    check_last_evaluated(options, data, _ended(code))
     check_none_failed(options.train_dir)
     prune(options.train_dir, keep=options.keep_checkpoint_max, keep_unevaluated=True)
 
@@ -177,18 +182,22 @@ def check_last_step_saved(options: ExperimentOptions, max_steps: int) -> None:
         )
 
 
-def check_last_evaluated(options: ExperimentOptions, found: str) -> None:
+def check_last_evaluated(options: ExperimentOptions, data: DataFiles, found: str) -> None:
     """Makes sure that a finished run does not end well while its last checkpoint is not evaluated.
 
     Args:
       options: of the run.
+      data: the validation files of its plan; an evaluation of others, before it was continued, does not count.
       found: what happened to the evaluator, for the message.
 
     Raises:
       InfrastructureError: it is not.
     """
     latest = latest_checkpoint(options.train_dir)
-    if latest is not None and latest.step not in evaluated_steps(options.train_dir):
+    now = None
+    with contextlib.suppress(OSError):  # of files that are gone by now nothing can be said
+        now = made_with(options, data.paths)
+    if latest is not None and latest.step not in evaluated_steps(options.train_dir, made_with=now):
         raise InfrastructureError(
             "Training is finished, but its last checkpoint is not evaluated",
             asked=f"--eval_data_pattern={options.eval_data_pattern}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 from estimators.class_lookup import built_in_names, load_class
@@ -107,7 +108,7 @@ def check_calls(options: ExperimentOptions, model: Any, label_loss: Any) -> None
     names = [name for name in own if name not in ("model_input", *standard)]
     unknown = sorted(set(given) - set(names))
     if ":" in options.model and any(one.kind is one.VAR_KEYWORD for one in parameters):
-        unknown = [name for name in unknown if difflib.get_close_matches(name, names, cutoff=_MISSPELT)]
+        unknown = [name for name in unknown if _looks_misspelt(name, names)]
     if unknown:
         raise UserError(
             f"{options.model} has no parameter {', '.join(unknown)}",
@@ -115,6 +116,15 @@ def check_calls(options: ExperimentOptions, model: Any, label_loss: Any) -> None
             found=f"its parameters are {', '.join(names)}" if names else "it has no parameters",
             change="--model_params",
         )
+
+
+def _looks_misspelt(name: str, names: Sequence[str]) -> bool:
+    def base(of: str) -> str:
+        return of.rstrip("0123456789").rstrip("_")
+
+    close = difflib.get_close_matches(name, names, cutoff=_MISSPELT)
+    # `units` and `units_2` are two parameters, not one in two spellings.
+    return bool(close) and not any(base(name) == base(one) for one in close)
 
 
 def _check_call(name: str, method: Any, positional: tuple[str, ...], keywords: dict[str, Any]) -> None:

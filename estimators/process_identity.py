@@ -18,14 +18,14 @@ class ProcessIdentity:
       host: the machine's or container's name.
       place: where its number means something: one boot of one machine, and a namespace of process ids in it.
       pid: its number there.
-      started: clock ticks since the machine's boot, when it began. (A time of the day would be another one after the
-        clock was set.)
+      started_ticks: clock ticks since the machine's boot, when it began. (A time of the day would be another one after
+        the clock was set.)
     """
 
     host: str
     place: str
     pid: int
-    started: int
+    started_ticks: int
 
     @property
     def is_here(self) -> bool:
@@ -43,7 +43,7 @@ class ProcessIdentity:
             return True
         except OSError:
             return False
-        return started != self.started or state == _ZOMBIE  # another one may have got its number
+        return started != self.started_ticks or state == _ZOMBIE  # another one may have got its number
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"

@@ -105,7 +105,9 @@ def looked_at_again(
     holder = read_holder(train_dir) if record.is_abandoned else None
     if holder is None or holder.process != record.process:
         return record
-    return replace(record, is_abandoned=not shows_life(train_dir, holder, announce, silent_secs))
+    if shows_life(train_dir, holder, announce, silent_secs):
+        return replace(record, is_abandoned=False)
+    return read_run_state(train_dir) or record  # it may have ended meanwhile
 
 
 def _is_abandoned(train_dir: str, record: RunRecord) -> bool:

@@ -11,6 +11,9 @@ from cvd_cluster.placement import first_that_does_not_fit, nodes_there_are, plac
 from cvd_cluster.prediction.prediction_options import PredictionOptions
 from estimators.errors import InfeasibleError
 
+# Longer than Ray needs to place what has room. Others' work is not waited for: predictors begin one by one.
+_BUSY_SECS = 10.0
+
 
 @dataclass(frozen=True)
 class _Process:
@@ -43,11 +46,13 @@ def await_machines(options: PredictionOptions, pieces: int, announce: Callable[[
     try:
         processes = _most_possible(options, wanted, autoscaler) if autoscaler else _processes(options, wanted)
         # Given back at once: a node that came stays for minutes, and the predictors ask for its CPUs themselves.
-        with placed(processes, timeout_secs=timeout_secs, autoscaler=autoscaler, announce=announce):
+        with placed(
+            processes, timeout_secs=timeout_secs, busy_secs=_BUSY_SECS, autoscaler=autoscaler, announce=announce
+        ):
             pass
     except InfeasibleError as error:
         if _is_room_for(_processes(options, 1)[:1]):  # reading may share its CPU
-            announce(f"no room for {wanted} predictors; there will be fewer")
+            announce(f"not all of {wanted} predictors have room ({error.found}); those that do begin")
             return
         raise InfeasibleError(
             error.summary,

@@ -190,4 +190,6 @@ class EvaluatorCare:
         for evaluator in snapshot.of_role("evaluator"):
             done = evaluator.phase is RolePhase.DONE
             how = "the evaluator ended by itself" if done else "it was ended after --final_evaluation_timeout_secs"
-            check_last_evaluated(self._options, how)
+            data = self._generations.plan.eval_data
+            assert data is not None, "there is an evaluator"
+            check_last_evaluated(self._options, data, how)

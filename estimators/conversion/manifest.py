@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +82,7 @@ class Manifest:
         return splits
 
     def write(self, folder: str) -> None:
-        """Writes `folder/manifest.json`; to be done last, see `counts_from_manifest`."""
+        """Writes `folder/manifest.json`; to be done last, see `listed`."""
         content = {
             "version": _VERSION,
             "made_with": self.made_with,
@@ -168,8 +168,21 @@ def entry_of(manifest: Manifest, path: str) -> ShardEntry | None:
     return next((shard for shard in manifest.shards if shard.path == relative), None)
 
 
-def counts_from_manifest(paths: Sequence[str]) -> tuple[int, ...] | None:
-    """How many records each file holds, as the manifests beside them say, without opening one of the files.
+@dataclass(frozen=True)
+class Listed:
+    """What the manifest of its folder says of a file.
+
+    Attributes:
+      manifest: the whole of it.
+      entry: the file's.
+    """
+
+    manifest: Manifest
+    entry: ShardEntry
+
+
+def listed(paths: Iterable[str]) -> Iterator[Listed | None]:
+    """What the manifests beside the files say of them, without opening one of the files.
 
     A file that was changed or put there later is not trusted: its size must be the one that is listed, and it must not
     be younger than its manifest, which is written last. (A copy in which the order of the times was lost is counted
@@ -179,49 +192,35 @@ def counts_from_manifest(paths: Sequence[str]) -> tuple[int, ...] | None:
       paths: TFRecord files.
 
     Returns:
-      The counts in the order of `paths`; None unless every file is listed and as it was.
+      In the order of `paths`; None for a file that is not listed, or not as it was.
     """
-    counts = []
-    for _, entry in _trusted(paths):
-        if entry is None:
-            return None
-        counts.append(entry.examples)
-    return tuple(counts)
-
-
-def largest_label(paths: Sequence[str]) -> tuple[int, str] | None:
-    """The largest label in the files that are listed, and as they were, by the manifests beside them.
-
-    Args:
-      paths: TFRecord files.
-
-    Returns:
-      The label and the name of its class; None if no manifest says a label of one of the files.
-    """
-    found = [
-        (label, name)
-        for manifest, entry in _trusted(paths)
-        if manifest is not None and entry is not None and entry.labelled
-        for label, name in enumerate(manifest.class_names)
-        if entry.classes.get(name)
-    ]
-    return max(found, default=None)
-
-
-def _trusted(paths: Sequence[str]) -> Iterator[tuple[Manifest, ShardEntry] | tuple[None, None]]:
-    """What is listed of each file; (None, None) for one that is not listed, or not as it was."""
-    manifests: dict[str, Manifest | None] = {}
+    manifests: dict[str, tuple[Manifest, int] | None] = {}
     for path in paths:
         folder = data_set_folder(path)
         if folder not in manifests:
-            manifests[folder] = read_manifest(folder)
-        manifest = manifests[folder]
-        entry = entry_of(manifest, path) if manifest else None
-        if manifest and entry and _is_as_it_was(path, entry, os.path.join(folder, NAME)):
-            yield manifest, entry
+            found = read_manifest(folder)
+            manifests[folder] = (found, storage.modified_ns(os.path.join(folder, NAME))) if found else None
+        known = manifests[folder]
+        entry = entry_of(known[0], path) if known else None
+        if known and entry and storage.size(path) == entry.size and storage.modified_ns(path) <= known[1]:
+            yield Listed(known[0], entry)
         else:
-            yield None, None
+            yield None
 
 
-def _is_as_it_was(path: str, entry: ShardEntry, manifest_path: str) -> bool:
-    return storage.size(path) == entry.size and storage.modified_ns(path) <= storage.modified_ns(manifest_path)
+def counts_of(files: Sequence[Listed | None]) -> tuple[int, ...] | None:
+    """How many records each file holds; None unless every file is listed."""
+    known = [one for one in files if one is not None]
+    return tuple(one.entry.examples for one in known) if len(known) == len(files) else None
+
+
+def largest_label(files: Sequence[Listed | None]) -> tuple[int, str] | None:
+    """The largest label in the files, and the name of its class; None if no manifest says a label of one of them."""
+    found = [
+        (label, name)
+        for one in files
+        if one is not None and one.entry.labelled
+        for label, name in enumerate(one.manifest.class_names)
+        if one.entry.classes.get(name)
+    ]
+    return max(found, default=None)

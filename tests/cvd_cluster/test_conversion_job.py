@@ -18,7 +18,7 @@ from cvd_cluster.ray_session import ray_session
 from estimators import storage
 from estimators.conversion.check_options import CheckOptions
 from estimators.conversion.data_set_check import check_data_set
-from estimators.conversion.manifest import Manifest, counts_from_manifest
+from estimators.conversion.manifest import Manifest, counts_of, listed
 from estimators.conversion.photo_options import PhotoOptions
 from estimators.errors import DataError, InfrastructureError, UserError
 from estimators.record_schema import Example, parse_example
@@ -117,7 +117,7 @@ def test_the_manifest_tells_counts_classes_and_digests_and_training_believes_it(
     for shard in content["shards"]:
         path = tmp_path / "set" / shard["path"]
         assert shard["sha256"] == found[shard["path"]] and shard["bytes"] == path.stat().st_size
-        assert counts_from_manifest([str(path)]) == (len(examples(path)),) == (shard["examples"],)
+        assert counts_of(list(listed([str(path)]))) == (len(examples(path)),) == (shard["examples"],)
         if shard["labelled"]:
             labels = [example.label for example in examples(path)]
             assert shard["classes"] == {"cats": labels.count(0), "dogs": labels.count(1)}
@@ -240,7 +240,7 @@ def test_paths_may_be_relative_to_where_the_command_runs(tmp_path, monkeypatch):
     cats_and_dogs(tmp_path / "photos")
     monkeypatch.chdir(tmp_path)
     convert(Path("photos"), Path("set"))
-    assert counts_from_manifest(storage.glob("set/train/*"))
+    assert counts_of(list(listed(storage.glob("set/train/*"))))
 
 
 def test_a_name_that_is_no_unicode_is_left_out_with_the_reason(tmp_path):

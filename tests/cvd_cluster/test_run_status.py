@@ -113,7 +113,7 @@ def test_a_run_that_ended_is_shown_with_how_each_role_ended(run: Path, state: Ru
 def test_a_run_that_was_killed_is_shown_as_that(run: Path) -> None:
     write_run_state(str(run), RunState.RUNNING, 200)
     values = json.loads((run / "run_state.json").read_text())
-    gone = dataclasses.replace(this_process(), started=5)
+    gone = dataclasses.replace(this_process(), started_ticks=5)
     (run / "run_state.json").write_text(json.dumps({**values, "process": dataclasses.asdict(gone)}))
     assert read_status(str(run)).state == "KILLED"
     assert f"process {os.getpid()}" in text(run) and "is gone; the same command" in text(run)

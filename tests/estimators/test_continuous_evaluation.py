@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import tensorflow as tf
 
+from estimators import continuous_evaluation
 from estimators.checkpoint_evaluator import UnreadableCheckpointError, begin_report
 from estimators.checkpoints import (
     Checkpoint,
@@ -19,7 +21,7 @@ from estimators.continuous_evaluation import evaluate_continuously
 from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
 from estimators.metrics import EvaluationMetrics, EvaluationResult
-from estimators.run_state import RunState, write_run_state
+from estimators.run_state import RunRecord, RunState, read_run_state, write_run_state
 from tests.estimators.evaluated_run import evaluate, steps_of
 from tests.estimators.run_elsewhere import run_elsewhere_with_a_late_clock
 
@@ -59,6 +61,25 @@ def test_a_run_elsewhere_whose_clock_is_late_is_followed_to_its_end(
         done, lines = evaluate(run, sleep=next_event)
     assert done == 2 and steps_of(run) == [0, 6] and looks == 2
     assert not [line for line in lines if "torn" in line]
+
+
+def test_the_last_checkpoint_of_a_run_that_ends_during_a_second_look_is_evaluated(
+    run: ExperimentOptions, bring: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(train_dir: str, record: RunRecord, announce: Callable[[str], None]) -> RunRecord:
+        if not record.is_abandoned or steps_of(run) == []:
+            return dataclasses.replace(record, is_abandoned=False)  # at the beginning
+        bring(6)
+        write_run_state(train_dir, RunState.SUCCEEDED, 6)
+        ended = read_run_state(train_dir)
+        assert ended is not None
+        return ended
+
+    monkeypatch.setattr(continuous_evaluation, "looked_at_again", look)
+    bring(0)
+    with run_elsewhere_with_a_late_clock(Path(run.train_dir), lives=True):
+        done, _ = evaluate(run)
+    assert done == 2 and steps_of(run) == [0, 6]
 
 
 def test_checkpoints_are_evaluated_as_they_come_until_training_ends(

@@ -42,6 +42,20 @@ def test_penalties_of_layers_called_one_by_one_are_found() -> None:
     assert values(penalties_of(layers)) == [0.5 * 18, 0.5 * 9]
 
 
+def test_a_graph_of_the_authors_own_is_none_of_the_models() -> None:
+    begun = [np.full((6, 3), 2.0, np.float32), np.zeros(3, np.float32)]
+    with recorded_layers(is_training=True) as layers:
+        with tf.Graph().as_default(), tf.compat.v1.Session():
+            other = tf.keras.Sequential([tf.keras.Input([6]), dense()])
+            other.set_weights(begun)
+            read = other.get_weights()
+        constant = tf.keras.initializers.Constant(read[0])
+        tf.keras.layers.Dense(3, kernel_initializer=constant, kernel_regularizer=tf.keras.regularizers.L2(0.5))(
+            picture()
+        )
+    assert values(penalties_of(layers)) == [0.5 * 4 * 18]
+
+
 @pytest.mark.parametrize("way", ["weights", "set_weights", "application", "load_weights"])
 def test_values_that_keras_would_lose_are_refused(way: str) -> None:
     begun = [np.full((6, 3), 2.0, np.float32), np.zeros(3, np.float32)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import shutil
 import signal
 import sys
@@ -12,9 +14,11 @@ import pytest
 from estimators import local_training
 from estimators.child_process import ChildProcess
 from estimators.errors import InfrastructureError, UserError
+from estimators.evaluation_identity import made_with
 from estimators.experiment_options import ExperimentOptions
 from estimators.local_training import train_locally
 from estimators.run_state import RunState, read_run_state
+from tests.estimators.evaluated_run import validation
 from tests.estimators.small_run import small_options, train
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:`tf\.layers\.")
@@ -93,6 +97,13 @@ def test_an_evaluator_that_hangs_ends_with_its_time_and_the_run_says_so(
         _train_locally(options, timeout_secs=0.5)
     assert "after --final_evaluation_timeout_secs" in caught.value.found and "launch.eval" in caught.value.change
     assert hung[0].exit_code() == -signal.SIGKILL
+    # Numbers of other data, from before the run was continued with these, do not count.
+    for data, fits in (("another", False), (made_with(options, validation(options).paths)["eval_data"], True)):
+        (Path(options.train_dir) / "eval").mkdir(exist_ok=True)
+        row = json.dumps({"global_step": 1, "label_loss": options.label_loss, "eval_data": data})
+        (Path(options.train_dir) / "eval" / "metrics.jsonl").write_text(row + "\n")
+        with contextlib.nullcontext() if fits else pytest.raises(InfrastructureError, match="is not evaluated"):
+            local_training.check_last_evaluated(options, validation(options), "it hung")
     record = read_run_state(options.train_dir)
     assert record is not None and record.state is RunState.FAILED
 

@@ -86,6 +86,7 @@ def test_a_parameter_that_is_misspelt_is_told_though_the_model_takes_any() -> No
     with pytest.raises(UserError, match="no parameter filtres") as caught:
         check_calls(options(model="mine:Net", model_params="filtres=24,depth=3"), Net(), HingeLoss())
     assert caught.value.found == "its parameters are filters"
+    check_calls(options(model="mine:Net", model_params="filters_2=24,filters3=3,depth=3"), Net(), HingeLoss())
 
 
 def test_methods_that_cannot_be_called_are_told_with_the_arguments_they_need() -> None:

@@ -42,18 +42,18 @@ def _recorded(folder: Path, **changed: object) -> RunRecord:
 
 def test_a_run_whose_process_is_gone_is_abandoned(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    started = process_here(process.pid).started
-    record = _recorded(tmp_path, pid=process.pid, started=started)
+    started = process_here(process.pid).started_ticks
+    record = _recorded(tmp_path, pid=process.pid, started_ticks=started)
     assert not record.is_abandoned and not record.training_ended
     process.kill()
     process.wait()
-    record = _recorded(tmp_path, pid=process.pid, started=started)
+    record = _recorded(tmp_path, pid=process.pid, started_ticks=started)
     assert record.is_abandoned and record.training_ended
 
 
 def test_a_later_process_with_the_number_of_the_run_is_not_the_run(tmp_path: Path) -> None:
     assert not _recorded(tmp_path).is_abandoned
-    assert _recorded(tmp_path, started=5).is_abandoned
+    assert _recorded(tmp_path, started_ticks=5).is_abandoned
 
 
 def test_a_run_elsewhere_is_abandoned_once_its_lock_shows_no_life(tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def test_the_lock_of_a_killed_run_is_taken_over_with_a_line(tmp_path: Path) -> N
 def test_a_process_that_got_the_number_of_a_dead_one_does_not_hold_its_lock(tmp_path: Path) -> None:
     with locked(str(tmp_path)):
         values = json.loads((tmp_path / LOCK_FILE).read_text())
-    values["process"]["started"] -= 3600
+    values["process"]["started_ticks"] -= 3600
     (tmp_path / LOCK_FILE).write_text(json.dumps(values))
     with locked(str(tmp_path), announce=lambda line: None):
         pass
@@ -245,7 +245,7 @@ def test_a_bucket_is_locked_too(bucket: str) -> None:
 
 def hold_in_bucket(folder: str, *, token: str, host: str = "far-away") -> None:
     """Leaves the lock that a run elsewhere has written."""
-    process = {"host": host, "place": "another boot", "pid": 7, "started": 0.0}
+    process = {"host": host, "place": "another boot", "pid": 7, "started_ticks": 0}
     storage.write_text(
         f"{folder}/{LOCK_FILE}", json.dumps({"process": process, "since": 0.0, "token": token, "beat": time.time()})
     )

@@ -9,7 +9,7 @@ from typing import IO
 import pytest
 
 from estimators import data_check, storage
-from estimators.conversion.manifest import Manifest, ShardEntry, counts_from_manifest, read_manifest
+from estimators.conversion.manifest import Manifest, ShardEntry, counts_of, listed, read_manifest
 from estimators.conversion.shard_writer import write_split
 from estimators.data_check import check_data
 from estimators.errors import DataError
@@ -55,15 +55,15 @@ def test_the_counts_come_without_opening_a_shard(tmp_path, monkeypatch):
         return real(path)
 
     monkeypatch.setattr(storage, "open_binary", noted)
-    assert counts_from_manifest(paths) == (2, 3)
-    assert counts_from_manifest(paths[::-1]) == (3, 2)
+    assert counts_of(list(listed(paths))) == (2, 3)
+    assert counts_of(list(listed(paths[::-1]))) == (3, 2)
     assert opened == []  # the manifest is read at once, as a text
 
 
 def test_relative_paths_are_found_too(tmp_path, monkeypatch):
     made(tmp_path)
     monkeypatch.chdir(tmp_path / "train")
-    assert counts_from_manifest(["train-00000-of-00002"]) == (2,)
+    assert counts_of(list(listed(["train-00000-of-00002"]))) == (2,)
 
 
 def test_training_takes_its_counts_from_the_manifest(tmp_path, monkeypatch):
@@ -109,7 +109,7 @@ def test_a_file_of_another_size_is_counted_anew_whatever_its_time(tmp_path):
     data = Path(paths[0]).read_bytes()
     Path(paths[0]).write_bytes(data + data)
     older_than_manifest(paths[0])
-    assert counts_from_manifest(paths) is None
+    assert counts_of(list(listed(paths))) is None
     assert counted(tmp_path / "train" / "*") == (4, 3)
 
 
@@ -118,8 +118,8 @@ def test_a_file_of_the_same_size_that_is_younger_is_counted_anew(tmp_path):
     flip(paths[1], 100)
     later = os.stat(tmp_path / "manifest.json").st_mtime_ns + 1
     os.utime(paths[1], ns=(later, later))
-    assert counts_from_manifest(paths) is None
-    assert counts_from_manifest(paths[:1]) == (2,)
+    assert counts_of(list(listed(paths))) is None
+    assert counts_of(list(listed(paths[:1]))) == (2,)
 
 
 def test_a_truncated_file_is_still_found_before_anything_starts(tmp_path):
@@ -139,16 +139,16 @@ def test_who_skips_bad_records_has_the_headers_counted(tmp_path):
 def test_a_file_that_is_not_listed_or_has_no_manifest_is_counted(tmp_path):
     paths = made(tmp_path / "listed")
     shutil.copy(paths[0], tmp_path / "listed" / "train" / "extra")
-    assert counts_from_manifest([*paths, str(tmp_path / "listed/train/extra")]) is None
+    assert counts_of(list(listed([*paths, str(tmp_path / "listed/train/extra")]))) is None
     other = tmp_path / "other" / "train"
     other.mkdir(parents=True)
     shutil.copy(paths[0], other)
-    assert counts_from_manifest([*paths, str(other / "train-00000-of-00002")]) is None
+    assert counts_of(list(listed([*paths, str(other / "train-00000-of-00002")]))) is None
 
 
 def test_several_data_sets_have_their_own_manifests(tmp_path):
     first, second = made(tmp_path / "a"), made(tmp_path / "b", num_shards=1)
-    assert counts_from_manifest(first + second) == (2, 3, 5)
+    assert counts_of(list(listed(first + second))) == (2, 3, 5)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_several_data_sets_have_their_own_manifests(tmp_path):
 def test_a_manifest_of_somebody_else_is_none(content, tmp_path):
     paths = made(tmp_path)
     (tmp_path / "manifest.json").write_text(content)
-    assert read_manifest(str(tmp_path)) is None and counts_from_manifest(paths) is None
+    assert read_manifest(str(tmp_path)) is None and counts_of(list(listed(paths))) is None
 
 
 @pytest.mark.parametrize(("key", "value"), [("examples", "2"), ("examples", -1), ("examples", True), ("bytes", None)])
@@ -176,8 +176,8 @@ def test_a_count_that_is_none_makes_the_manifest_none(key, value, tmp_path):
     content = json.loads((tmp_path / "manifest.json").read_text())
     content["shards"][0][key] = value
     (tmp_path / "manifest.json").write_text(json.dumps(content))
-    assert counts_from_manifest(paths) is None
+    assert counts_of(list(listed(paths))) is None
 
 
 def test_no_files_have_no_counts_but_that_is_an_answer():
-    assert counts_from_manifest([]) == ()
+    assert counts_of(list(listed([]))) == ()
