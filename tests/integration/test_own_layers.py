@@ -27,10 +27,7 @@ KERNELS = {
 
 @pytest.mark.parametrize(
     "strategy",
-    [
-        pytest.param(one, marks=pytest.mark.slow if one in ("mirrored", "parameter_server") else ())
-        for one in STRATEGIES
-    ],
+    [pytest.param(one, marks=() if one == "local" else pytest.mark.slow) for one in STRATEGIES],
 )
 def test_penalties_shrink_weights_once_and_moving_averages_move(strategy: str, tmp_path: Path) -> None:
     import numpy as np

@@ -159,6 +159,7 @@ def test_training_runs_as_a_job_with_the_model_and_the_loss_of_the_folder_it_is_
     assert (tmp_path / "run" / "export" / "step_20").is_dir()
 
 
+@pytest.mark.slow
 def test_a_dry_run_looks_at_the_cluster_and_leaves_nothing(
     cluster: dict[str, str], photos: Path, tmp_path: Path
 ) -> None:

@@ -24,7 +24,12 @@ STRATEGIES = {
 
 
 @pytest.mark.parametrize(
-    "strategy", ["local", pytest.param("parameter_server", marks=pytest.mark.slow), "multi_worker_mirrored"]
+    "strategy",
+    [
+        pytest.param("local", marks=pytest.mark.slow),
+        pytest.param("parameter_server", marks=pytest.mark.slow),
+        "multi_worker_mirrored",
+    ],
 )
 def test_a_run_that_is_told_to_stop_saves_and_goes_on_there(strategy: str, tmp_path: Path) -> None:
     # With batch normalisation: there a checkpoint that the chief saved alone would hang all workers.
