@@ -64,7 +64,7 @@ def merged_rows_a_second(rows: int, parts: int) -> float:
     """The merge alone, of parts that are made for it: reading, ordering, the check for duplicates, writing."""
     each = rows // parts
     with tempfile.TemporaryDirectory() as folder:
-        file = InputFile("/made/up", parts * 16, "", gzip=False, piece_bytes=16)
+        file = InputFile("/made/up", parts * 16, "", 0, "", gzip=False, piece_bytes=16)
         kept = FinishedParts(folder, [file], {})
         for number in range(parts):
             kept.add(to_bytes(_part(number, each)))

@@ -30,7 +30,7 @@ class ProcessIdentity:
     @property
     def is_here(self) -> bool:
         """True if its number means something to this process too."""
-        return self.place == _this_place()
+        return self.place == this_place()
 
     @property
     def is_gone(self) -> bool | None:
@@ -56,7 +56,7 @@ def this_process() -> ProcessIdentity:
 
 def process_here(pid: int) -> ProcessIdentity:
     """The process that has this number now."""
-    return ProcessIdentity(socket.gethostname(), _this_place(), pid, _state_and_start(pid)[1])
+    return ProcessIdentity(socket.gethostname(), this_place(), pid, _state_and_start(pid)[1])
 
 
 def _state_and_start(pid: int) -> tuple[str, int]:
@@ -65,7 +65,8 @@ def _state_and_start(pid: int) -> tuple[str, int]:
     return fields[0], int(fields[19])
 
 
-def _this_place() -> str:
+def this_place() -> str:
+    """Where the calling process's number means something: one boot of one machine, and a namespace of process ids."""
     try:
         return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
     except OSError:  # a container may hide them

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from estimators import storage
+from estimators.process_identity import this_place
 from estimators.record_bytes import is_gzip
 
 # What is read, predicted and kept as one: a few hundred photos. Large enough that Ray's work for it does not count,
@@ -38,7 +39,10 @@ class InputFile:
     Attributes:
       path: the file.
       size: its bytes.
-      identity: what changes when its bytes change.
+      identity: what changes when its bytes change, as this machine sees it: another one may have mounted the folder
+        with inodes of its own.
+      modified_ns: when it was written, as all see it.
+      place: of the process that looked; see process_identity.py.
       gzip: True if it is packed; then it is read by one reader, and nobody knows its pieces before.
       piece_bytes: bytes a piece, of the unpacked ones if it is packed.
     """
@@ -46,6 +50,8 @@ class InputFile:
     path: str
     size: int
     identity: str
+    modified_ns: int
+    place: str
     gzip: bool
     piece_bytes: int = PIECE_BYTES
 
@@ -73,4 +79,12 @@ def look_at(path: str, piece_bytes: int = PIECE_BYTES) -> InputFile:
     Raises:
       OSError: it cannot be read.
     """
-    return InputFile(path, storage.size(path), storage.identity(path), is_gzip(path), piece_bytes)
+    return InputFile(
+        path,
+        storage.size(path),
+        storage.identity(path),
+        storage.modified_ns(path),
+        this_place(),
+        is_gzip(path),
+        piece_bytes,
+    )

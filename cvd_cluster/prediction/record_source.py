@@ -22,6 +22,7 @@ from cvd_cluster.prediction.piece_reader import read_piece
 from cvd_cluster.prediction.reading_plan import ReadingTask
 from estimators import storage
 from estimators.errors import DataError
+from estimators.process_identity import this_place
 from estimators.record_bytes import GzipBytes, PlainBytes
 
 
@@ -76,14 +77,15 @@ def read_tables(file: InputFile, task: ReadingTask) -> Iterator[pa.Table]:
       DataError: the file cannot be read, or is another one than it was.
     """
     try:
-        check_is_unchanged(file)
+        identity = _check_is_unchanged(file)
         with storage.open_binary(file.path) as opened:
             if task.packed:
                 tables = _unpacked(GzipBytes(opened), file, task)
             else:
                 tables = (to_table(read_piece(PlainBytes(opened, file.size), piece)) for piece in task.pieces)
             for table in tables:
-                check_is_unchanged(file)  # what was read is of the file that was meant
+                if storage.identity(file.path) != identity:  # what was read is of the file that was meant
+                    raise _was_written(file)
                 yield table
     except OSError as error:
         raise DataError(
@@ -93,11 +95,25 @@ def read_tables(file: InputFile, task: ReadingTask) -> Iterator[pa.Table]:
         ) from None
 
 
-def check_is_unchanged(file: InputFile) -> None:
-    """Raises DataError if a file is not what it was when the run began."""
-    if storage.identity(file.path) == file.identity:
-        return
-    raise DataError(
+def _check_is_unchanged(file: InputFile) -> str:
+    """The identity of a file here.
+
+    Raises:
+      DataError: it is not what it was when the run began, as far as that is seen from here.
+    """
+    identity = storage.identity(file.path)
+    # Elsewhere a file has an inode of its own on FUSE mounts, gcsfuse for one.
+    if file.place == this_place():
+        unchanged = identity == file.identity
+    else:
+        unchanged = (storage.size(file.path), storage.modified_ns(file.path)) == (file.size, file.modified_ns)
+    if not unchanged:
+        raise _was_written(file)
+    return identity
+
+
+def _was_written(file: InputFile) -> DataError:
+    return DataError(
         "An input file was written while it was read",
         found=file.path,
         change="run the command again when nobody writes to it; what it found in other files is kept",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +83,23 @@ def test_a_file_that_vanished_or_was_written_anew_is_told(tmp_path):
     with pytest.raises(DataError, match="cannot be read any more") as caught:
         list(read_tables(file, ReadingTask(0, (file.piece(0, 0),))))
     assert f"{path}: No such file" in caught.value.found
+
+
+def test_a_file_has_another_inode_on_another_machine_and_is_watched_there_all_the_same(tmp_path):
+    path = Path(write_file(tmp_path / "plain", RECORDS))
+    seen = dataclasses.replace(look_at(str(path), 500), identity="an inode of the other machine", place="another boot")
+    task = ReadingTask(0, (seen.piece(0, 0), seen.piece(0, 1)))
+    assert len(list(read_tables(seen, task))) == 2
+    tables = read_tables(seen, task)
+    next(tables)
+    path.write_bytes(path.read_bytes())
+    os.utime(path, ns=(seen.modified_ns, seen.modified_ns))
+    with pytest.raises(DataError, match="was written while it was read"):
+        next(tables)
+    assert len(list(read_tables(seen, task))) == 2, "what it was when the task began is all that is known there"
+    os.utime(path, ns=(seen.modified_ns, seen.modified_ns + 1))
+    with pytest.raises(DataError, match="was written while it was read"):
+        list(read_tables(seen, task))
 
 
 def test_a_reading_worker_does_not_import_tensorflow():
