@@ -18,8 +18,9 @@ from cvd_cluster.prediction.prediction_options import FAIL, PredictionOptions
 from cvd_cluster.prediction.predictor import PredictorSettings
 from cvd_cluster.prediction.preparation import Prepared
 from cvd_cluster.prediction.progress import Progress
+from cvd_cluster.prediction.reading_ahead import read_ahead
 from cvd_cluster.prediction.reading_plan import ReadingTask, is_sure, pieces_to_read_again, reading_tasks
-from cvd_cluster.ray_session import RaySession, ray_session
+from cvd_cluster.ray_session import RaySession, ray_session, starts_ray_here
 from estimators.exports import SAVED_MODEL
 from estimators.submission.target import write_errors_told
 
@@ -54,6 +55,8 @@ def predict_missing_parts(
     if not tasks:
         return 0
     cores = usable_cores()
+    if starts_ray_here():
+        read_ahead(prepared.files, tasks)
     with ray_session(
         cpus_needed=cpus_wanted(options.max_worker_count, cores),
         gpus_needed=options.gpus_per_worker,
