@@ -24,8 +24,10 @@ from estimators.scratch_folder import make_scratch_folder
 
 # Ray replaces 127.0.0.1 by the machine's outer address; this one it leaves alone.
 NODE_ADDRESS = "127.0.0.2"
-# Shared memory for the blocks in flight; it is taken when it is used, and spilled to disk beyond.
-OBJECT_STORE_BYTES = 512 << 20
+# Shared memory for the blocks in flight, of 16 MiB each: two of each predictor, and those of the readers. It is taken
+# when it is used, and spilled to disk beyond.
+_LEAST_OBJECT_STORE = 512 << 20
+_BYTES_A_CPU = 40 << 20
 # A Unix socket's path has at most 107 bytes, and Ray adds about 70 to its folder's.
 _LONGEST_FOLDER = 36
 _END_SECONDS = 10.0
@@ -81,7 +83,7 @@ def _start(cpus: int, with_gpus: bool, folder: str) -> None:
                 address="local",
                 num_cpus=cpus,
                 num_gpus=None if with_gpus else 0,
-                object_store_memory=OBJECT_STORE_BYTES,
+                object_store_memory=max(_LEAST_OBJECT_STORE, min(cpus * _BYTES_A_CPU, _shared_memory() // 2)),
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
@@ -96,6 +98,13 @@ def _start(cpus: int, with_gpus: bool, folder: str) -> None:
             found=" ".join(str(error).split())[:500],
             change="look for what is used up: memory, /dev/shm, space in /tmp, open files (ulimit -n), processes",
         ) from error
+
+
+def _shared_memory() -> int:
+    """Bytes that are free where Ray keeps objects."""
+    with contextlib.suppress(OSError):
+        return shutil.disk_usage("/dev/shm").free
+    return 0
 
 
 def _let_agents_end_at_once() -> None:

@@ -6,12 +6,14 @@ Runs on the nodes too, so without TensorFlow.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.metadata
 import platform
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from estimators import storage
@@ -141,10 +143,20 @@ def _versions() -> dict[str, str]:
     """Without an import, which would take TensorFlow seconds."""
     # A cloud's later machines may have a later 3.11; what one pickles another reads.
     versions = {"Python": ".".join(platform.python_version_tuple()[:2])}
-    for package in ("ray", "tensorflow", "tensorflow-cpu"):
+    for package in ("ray", "tensorflow", "tensorflow-cpu", "numpy", "pyarrow"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package.removesuffix("-cpu")] = importlib.metadata.version(package)
-    return versions
+    return {**versions, "this project's sources": _digest_of_sources()}
+
+
+def _digest_of_sources() -> str:
+    """Of two checkouts one version number tells nothing."""
+    root = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for package in ("estimators", Path(__file__).parent.name):
+        for path in sorted((root / package).rglob("*.py")):
+            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
 
 
 def _unreadable(paths: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import io
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -133,6 +134,15 @@ def matching_files(pattern: str, *, flag: str) -> list[str]:
             found=storage.nearest_names(pattern),
             change=f"--{flag}; put it in quotes so that the shell does not expand it",
         )
+    for path in paths:
+        # A pipe would be waited on for ever, and can be read once.
+        if not storage.is_remote(path) and os.path.exists(path) and not os.path.isfile(path):
+            raise UserError(
+                f"A file of --{flag} is a pipe, a socket or a device",
+                asked=f"--{flag}={pattern}",
+                found=path,
+                change=f"--{flag} to files that can be read several times",
+            )
     check_complete(paths, flag=flag)
     return paths
 

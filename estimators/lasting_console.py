@@ -50,4 +50,5 @@ def _lasting(stream: TextIO) -> TextIO:
         stream.flush()
     # A descriptor of its own: whoever holds the old stream, a logger say, still has it.
     copy = open(os.dup(stream.fileno()), "wb")  # noqa: SIM115 - for as long as the process lives
-    return _LastingText(copy, encoding=stream.encoding, errors=stream.errors, line_buffering=True)
+    errors = "backslashreplace" if stream.errors == "strict" else stream.errors  # a console may know ASCII alone
+    return _LastingText(copy, encoding=stream.encoding, errors=errors, line_buffering=True)

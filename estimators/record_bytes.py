@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
 from typing import IO, Any, Protocol
 
@@ -59,10 +60,14 @@ class GzipBytes:
 
     Args:
       file: open for reading.
+
+    Attributes:
+      keep_from: what lies from here on is read again, and kept: unpacking begins at the start of the file only.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
         self.size: int | None = None
+        self.keep_from = sys.maxsize
         self.broken: str | None = None
         self._file = file
         self._rewind()
@@ -75,23 +80,24 @@ class GzipBytes:
 
     def read_at(self, offset: int, size: int) -> bytes:
         """See RecordBytes."""
-        if offset < self._begin:  # only damage in what was packed leads back
+        if offset < self._begin:
             self._rewind()
         self._hold(offset, offset + size)
         return self._held[offset - self._begin : offset - self._begin + size]
 
     def _hold(self, begin: int, end: int) -> None:
-        """Holds the bytes from `begin` to `end`, and forgets those before."""
+        """Holds the bytes from `begin` to `end`, and forgets those before that nobody will ask for."""
+        keep = min(begin, self.keep_from)
         parts = [self._held]
         at = self._begin + len(self._held)
         while at < end and not self._ended:
             part = self._next()
-            if at <= begin:  # all before is forgotten
+            if at <= keep:  # all before is forgotten
                 parts, self._begin = [], at
             parts.append(part)
             at += len(part)
         held = b"".join(parts)
-        forgotten = min(max(0, begin - self._begin), len(held))
+        forgotten = min(max(0, keep - self._begin), len(held))
         self._held, self._begin = held[forgotten:], self._begin + forgotten
 
     def _next(self) -> bytes:

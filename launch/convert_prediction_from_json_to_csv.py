@@ -8,13 +8,17 @@ It is the file that launch.inference --output_file=submission.csv writes, with t
 
 from __future__ import annotations
 
+from cvd_cluster.ray_session import require_absolute_paths
 from estimators.submission.conversion_options import ConversionOptions
 from launch.flags import parse_flags, run_command
+
+_PATHS = ("json_prediction_files_pattern", "csv_output_file", "sample_submission")
 
 
 def main() -> None:
     """Flags -> options -> one conversion."""
     (options,) = parse_flags("launch.convert_prediction_from_json_to_csv", __doc__, ConversionOptions)
+    require_absolute_paths({name: getattr(options, name) for name in _PATHS})
     from estimators.submission.conversion import convert
 
     convert(options)

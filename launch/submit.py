@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from cvd_cluster.job_options import AttachOptions, SubmitOptions
 from cvd_cluster.job_submission import attach, submit
 from estimators.errors import UserError
+from estimators.lasting_console import keep_running_without_console
 from launch.flags import parse_flags, run_command
 
 _COMMANDS = ("train", "eval", "inference", "prepare_data", "convert_prediction_from_json_to_csv")
@@ -25,6 +26,7 @@ _COMMANDS = ("train", "eval", "inference", "prepare_data", "convert_prediction_f
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Flags -> options -> a job that is followed."""
+    keep_running_without_console()  # its exit code is the job's, whoever reads the log
     given = list(sys.argv[1:] if argv is None else argv)
     ours, theirs = (given[: given.index("--")], given[given.index("--") + 1 :]) if "--" in given else (given, [])
     command = ours.pop(0) if ours and not ours[0].startswith("-") else ""

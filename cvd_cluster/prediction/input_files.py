@@ -79,12 +79,6 @@ def look_at(path: str, piece_bytes: int = PIECE_BYTES) -> InputFile:
     Raises:
       OSError: it cannot be read.
     """
-    return InputFile(
-        path,
-        storage.size(path),
-        storage.identity(path),
-        storage.modified_ns(path),
-        this_place(),
-        is_gzip(path),
-        piece_bytes,
-    )
+    # The size last: if the file grows meanwhile, whoever reads it finds another identity.
+    identity, modified_ns = storage.identity(path), storage.modified_ns(path)
+    return InputFile(path, storage.size(path), identity, modified_ns, this_place(), is_gzip(path), piece_bytes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Callable, Sequence
 
@@ -203,4 +204,7 @@ def _plan(
     free = float(ray.available_resources().get("CPU", 0.0))
     if free < plan.predictors + plan.reader_cpus:
         announce(f"{free:g} of the cluster's {cpus:g} CPUs are free: {plan.predictors} predictors wait for the others")
+        if not session.started_here:
+            # Predictors were asked for first, and take what gets free: no reader would ever have a CPU of its own.
+            plan = dataclasses.replace(plan, reader_cpus=0.0)
     return plan

@@ -125,6 +125,7 @@ def _unpacked(source: GzipBytes, file: InputFile, task: ReadingTask) -> Iterator
     number = 0
     while True:
         piece = file.piece(task.file, number)
+        source.keep_from = piece.end  # the last record of this piece may end far in the next one
         found = read_piece(source, Piece(piece.file, number, piece.begin, piece.end, start))
         if number not in task.finished:
             yield to_table(found)

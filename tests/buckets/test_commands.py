@@ -40,7 +40,6 @@ def data(bucket: str, tmp_path: Path) -> str:
     return f"{bucket}/data"
 
 
-@pytest.mark.slow
 def test_a_run_in_a_bucket_is_trained_evaluated_continued_and_predicted_with(
     emulator: Emulator, bucket: str, data: str, tmp_path: Path
 ) -> None:

@@ -67,7 +67,9 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **how: Any) -> str:
 def test_nodes_like_this_machine_are_told_by_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = look(tmp_path, monkeypatch, {})
     assert [found[task].view.host == "far-away" for task in TASKS] == [False, True, False]
-    assert {"Python", "ray", "tensorflow"} <= set(found[TASKS[0]].view.versions)
+    assert {"Python", "ray", "tensorflow", "numpy", "pyarrow", "this project's sources"} <= set(
+        found[TASKS[0]].view.versions
+    )
 
 
 def test_a_node_with_other_versions_is_named_with_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,6 +77,10 @@ def test_a_node_with_other_versions_is_named_with_both(tmp_path: Path, monkeypat
     told = refused(tmp_path, monkeypatch, other={"versions": versions})
     assert "far-away has other versions" in told and "found:  tensorflow 2.14.0" in told
     assert f"asked:  tensorflow {view_of([]).versions['tensorflow']}" in told and "constraints.txt" in told
+    versions |= {"tensorflow": view_of([]).versions["tensorflow"], "this project's sources": "0123456789ab"}
+    told = refused(tmp_path, monkeypatch, other={"versions": versions})
+    assert "found:  this project's sources 0123456789ab" in told
+    versions |= {"this project's sources": view_of([]).versions["this project's sources"]}
     del versions["tensorflow"]
     assert "tensorflow not installed" in refused(tmp_path, monkeypatch, other={"versions": versions})
 

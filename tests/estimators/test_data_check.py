@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -62,9 +63,18 @@ def test_looking_at_many_files_shows_how_far_it_is(
     assert capsys.readouterr().out.splitlines() == [
         "1 of 2 files looked at",
         "2 of 2 files looked at",
+        "1 of 2 files looked up",
+        "2 of 2 files looked up",
         "1 of 2 files counted",
         "2 of 2 files counted",
     ]
+
+
+def test_a_pipe_is_refused_and_not_waited_on(tmp_path: Path) -> None:
+    numbered_file(tmp_path / "t-0", [0])
+    os.mkfifo(tmp_path / "t-1")
+    error = refused(tmp_path / "t-*")
+    assert "is a pipe" in error.summary and error.found == f"{tmp_path}/t-1"
 
 
 def test_a_pattern_that_matches_nothing_names_what_is_there(tmp_path: Path) -> None:

@@ -42,6 +42,14 @@ def test_a_log_on_a_full_disk_ends_no_run(tmp_path: Path) -> None:
     assert process.wait(timeout=60) == 0 and (tmp_path / "done").read_text() == "done"
 
 
+def test_what_a_console_has_no_letters_for_ends_no_run(tmp_path: Path) -> None:
+    program = PROGRAM.replace("'line'", "'Zeile ü'")
+    argv = [sys.executable, "-c", program, str(tmp_path / "done")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii:strict"}
+    process = subprocess.run(argv, env=environment, capture_output=True, timeout=60, check=False)
+    assert process.returncode == 0 and b"Zeile \\xfc 2999 " in process.stdout and (tmp_path / "done").exists()
+
+
 def test_all_is_printed_as_long_as_somebody_reads(tmp_path: Path) -> None:
     process = run(tmp_path / "done", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     lines = process.communicate(timeout=60)[0].splitlines()

@@ -190,6 +190,15 @@ def test_a_job_that_fails_hands_its_exit_code_on_and_can_be_read_again(cluster: 
     assert "/run, inside a copy of your folder" in done.output and "Traceback" not in done.output
     again = run_command("launch.submit", "attach", f"--address={cluster['RAY_ADDRESS']}", "--job=bad", env=cluster)
     assert again.code == 2 and "A relative path in a Ray job: --train_dir" in again.output, again.output
+    # As with `| head`: the log has no reader any more, and the exit code is the job's all the same.
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "launch.submit", "attach", f"--address={cluster['RAY_ADDRESS']}", "--job=bad"]
+    try:
+        unread = subprocess.run(command, env=cluster, stdout=writing, stderr=writing, timeout=60, check=False)
+    finally:
+        os.close(writing)
+    assert unread.returncode == 2
 
 
 def test_a_job_that_is_stopped_counts_as_terminated(cluster: dict[str, str], tmp_path: Path) -> None:
@@ -265,6 +274,7 @@ def test_the_lines_of_the_readme_train_and_evaluate_as_jobs(
 ) -> None:
     ours, rays = _lines_of_the_readme()
     assert ours.startswith("python -m launch.submit train ") and rays.startswith("ray job submit ")
+    assert '"RAY_JOB_STOP_WAIT_TIME_S": "120"' in rays, "launch.submit sets it by itself"
     values = {
         "http://127.0.0.2:8265": cluster["RAY_ADDRESS"],
         "/tmp/drawn": f"{photos}/catsvsdogs",

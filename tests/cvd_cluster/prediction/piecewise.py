@@ -60,6 +60,7 @@ def _packed(file: InputFile) -> dict[int, PieceRecords]:
         source = GzipBytes(opened)
         while not pieces or pieces[len(pieces) - 1].eof is None:
             piece = file.piece(0, len(pieces))
+            source.keep_from = piece.end
             found = read_piece(source, Piece(0, piece.number, piece.begin, piece.end, start))
             pieces[piece.number] = found
             start = found.end if found.first is not None or start is None else start

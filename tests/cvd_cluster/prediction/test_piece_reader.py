@@ -12,6 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cvd_cluster.prediction.input_files import look_at
+from cvd_cluster.prediction.reading_plan import ReadingTask
+from cvd_cluster.prediction.record_source import read_tables
+from estimators.record_bytes import GzipBytes
 from estimators.tfrecord_framing import framed, masked_crc, read_records
 from tests.cvd_cluster.prediction.mutations import changes_of, mutated
 from tests.cvd_cluster.prediction.piecewise import read_in_pieces
@@ -137,3 +141,52 @@ def test_of_any_damaged_file_every_byte_is_in_one_record_or_one_damage_whatever_
         at += length
     assert at == len(data)
     assert all(record in set(RECORDS) for _, record in whole.records)
+
+
+PACKED = gzip.compress(WHOLE, mtime=0)
+
+
+@settings(max_examples=300, deadline=None)
+@given(changes_of(len(PACKED)), st.integers(20, 2000))
+def test_of_any_damaged_packed_file_every_unpacked_byte_is_in_one_record_or_one_damage(changes, size):
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "shard")
+        Path(path).write_bytes(mutated(PACKED, changes))
+        whole, small = read_in_pieces(path, 1 << 24), read_in_pieces(path, size)
+    assert (small.records, small.damages, small.reasons) == (whole.records, whole.damages, whole.reasons)
+    at = 0
+    for offset, length in sorted([(offset, len(record) + 16) for offset, record in whole.records] + whole.damages):
+        assert offset == at
+        at += length
+    records = [record for _, record in whole.records]
+    assert all(record in set(RECORDS) for record in records)
+    assert records == RECORDS or whole.damages or at == 0, "nothing is lost without a word"
+
+
+@settings(max_examples=100, deadline=None)
+@given(changes_of(len(WHOLE)), st.integers(20, 2000))
+def test_a_damaged_file_holds_the_same_when_it_is_packed(changes, size):
+    data = mutated(WHOLE, changes)
+    with tempfile.TemporaryDirectory() as folder:
+        plain, packed = os.path.join(folder, "plain"), os.path.join(folder, "packed")
+        Path(plain).write_bytes(data)
+        Path(packed).write_bytes(gzip.compress(data))
+        one, other = read_in_pieces(plain, size), read_in_pieces(packed, size)
+    assert (one.records, one.damages, one.reasons) == (other.records, other.damages, other.reasons)
+
+
+def test_a_packed_file_of_large_records_is_unpacked_once(tmp_path, monkeypatch):
+    records = [bytes([number]) * 400_000 for number in range(30)]
+    plain = write_file(tmp_path / "plain", records)
+    (tmp_path / "packed").write_bytes(gzip.compress(Path(plain).read_bytes(), 1))
+    file = look_at(str(tmp_path / "packed"), 1 << 20)
+    begun: list[int] = []
+    rewind = GzipBytes._rewind
+
+    def counted(self: GzipBytes) -> None:
+        begun.append(0)
+        rewind(self)
+
+    monkeypatch.setattr(GzipBytes, "_rewind", counted)
+    tables = list(read_tables(file, ReadingTask(0, packed=True)))
+    assert len(tables) == -(-30 * 400_016 // (1 << 20)) and len(begun) == 1

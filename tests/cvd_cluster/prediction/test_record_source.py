@@ -15,6 +15,7 @@ from cvd_cluster.prediction.input_files import look_at
 from cvd_cluster.prediction.piece_columns import REPORT, SCHEMA, PieceReport
 from cvd_cluster.prediction.reading_plan import ReadingTask, is_complete, reading_tasks
 from cvd_cluster.prediction.record_source import RecordSource, read_tables
+from estimators import storage
 from estimators.errors import DataError
 from tests.estimators.drawn_records import write_file
 
@@ -83,6 +84,27 @@ def test_a_file_that_vanished_or_was_written_anew_is_told(tmp_path):
     with pytest.raises(DataError, match="cannot be read any more") as caught:
         list(read_tables(file, ReadingTask(0, (file.piece(0, 0),))))
     assert f"{path}: No such file" in caught.value.found
+
+
+def test_a_file_that_grows_while_it_is_first_looked_at_is_told(tmp_path, monkeypatch):
+    path = Path(write_file(tmp_path / "plain", RECORDS))
+    looks: list[str] = []
+
+    def grows_after_the_first(name, look):
+        def looked(of: str) -> object:
+            seen = look(of)
+            looks.append(name)
+            if len(looks) == 1:
+                path.write_bytes(2 * path.read_bytes())
+            return seen
+
+        monkeypatch.setattr(storage, name, looked)
+
+    for name in ("size", "identity", "modified_ns"):
+        grows_after_the_first(name, getattr(storage, name))
+    file = look_at(str(path))
+    with pytest.raises(DataError, match="was written while it was read"):
+        list(read_tables(file, ReadingTask(0, (file.piece(0, 0),))))
 
 
 def test_a_file_has_another_inode_on_another_machine_and_is_watched_there_all_the_same(tmp_path):
