@@ -42,8 +42,17 @@ def _ray_sets_no_handler(put_back: Callable[[], None]) -> Iterator[None]:
     start_process = private.services.start_ray_process
 
     def start_process_that_hears_sigterm(*args: Any, **options: Any) -> Any:
-        with _sigterm(signal.SIG_UNBLOCK):  # a child inherits what is blocked; and here one that waits is obeyed
-            return start_process(*args, **options)
+        came: list[int] = []
+        # What a handler raises while Python forks is lost, in the hooks of os.register_at_fork; so it only takes note.
+        handler = signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
+        try:
+            with _sigterm(signal.SIG_UNBLOCK):  # a child inherits what is blocked
+                return start_process(*args, **options)
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+            if came:
+                with _sigterm(signal.SIG_UNBLOCK):
+                    signal.raise_signal(signal.SIGTERM)
 
     replacements = [
         (private.utils, "set_sigterm_handler", lambda handler: None),
