@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from cvd_cluster.embedded_ray import usable_cores
+from cvd_cluster.lost_ray import lost_ray_ends
 from cvd_cluster.prediction.ray_errors import told_plainly
 from cvd_cluster.ray_session import ray_session
 from estimators import storage
@@ -46,7 +47,11 @@ def convert_photos(options: PhotoOptions, *, announce: Callable[[str], None] = p
     with new_folder(output) as staging:
         for split in sorted({os.path.dirname(shard.path) for shard in planned}):
             storage.make_dirs(os.path.join(staging, split))
-        with ray_session(cpus_needed=min(usable_cores(), len(planned)), announce=announce), told_plainly(_gave_up):
+        with (
+            ray_session(cpus_needed=min(usable_cores(), len(planned)), announce=announce) as session,
+            lost_ray_ends(session, change="run the command again; nothing was published"),
+            told_plainly(_gave_up),
+        ):
             converted = _convert_all(source_path, staging, planned, announce)
         _check_all_are_here(staging, converted)
         manifest = finish_data_set(staging, layout, options, converted)

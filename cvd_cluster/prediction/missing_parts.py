@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from cvd_cluster.embedded_ray import usable_cores
+from cvd_cluster.lost_ray import lost_ray_ends
 from cvd_cluster.node_look import look_from
 from cvd_cluster.prediction.awaited_machines import await_machines
 from cvd_cluster.prediction.bad_records import bad_record_error
@@ -69,7 +70,8 @@ def predict_missing_parts(
             await_machines(options, pieces, announce)
             _look_at_nodes(options, prepared)
         plan = _plan(options, session, cores, pieces, announce)
-        run.compute(tasks, plan, session, announce)
+        with lost_ray_ends(session, change="run the command again: what is finished is kept"):
+            run.compute(tasks, plan, session, announce)
         return plan.predictors
 
 

@@ -123,6 +123,21 @@ def test_predictors_and_readers_that_are_killed_are_replaced(model_dir, photos, 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["gcs/gcs_server", "raylet/raylet"])
+def test_a_run_whose_ray_is_killed_says_so_and_the_same_command_goes_on(model_dir, photos, tmp_path, expected, name):
+    with running_command(COMMAND, "1.5", *_flags(model_dir, photos, tmp_path)) as (process, mark):
+        _wait_for(process, functools.partial(_has_parts, tmp_path, 2))
+        assert _kill(process.pid, name) == 1
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 3 and "error: Ray is gone" in output and "Traceback" not in output, output
+        assert Finished(3, output, mark).left_behind() == []
+    kept = _parts(tmp_path)
+    done = _predict(model_dir, photos, tmp_path)
+    assert done.code == 0 and done.lines[-1] == f"parts computed: {PARTS - kept}", done.output
+    assert (tmp_path / "out.csv").read_bytes() == expected
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("round_", range(3))
 def test_kills_at_random_moments_change_no_byte(model_dir, photos, tmp_path, expected, round_):
     flags = _flags(model_dir, photos, tmp_path)
