@@ -4,7 +4,8 @@
 
 SIDE is `plain`, the loop of TFRecordDataset and a SavedModel that TensorFlow's guides show; `session`, the same with
 what makes it quickest, prefetching and a session; `decode`, reading, decoding and resizing alone; `ray_data`,
-ray.data.read_tfrecords, a SavedModel in actors and write_csv. Each prints the line of launch.inference once a second.
+ray.data.read_tfrecords, a SavedModel in actors and write_csv. Each prints the line of
+launch.inference twice a second, but the last, which does at its end.
 """
 
 from __future__ import annotations

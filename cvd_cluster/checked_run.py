@@ -51,7 +51,7 @@ def planned_run(
     """
     plan = prepare_run(
         options,
-        strategy=cluster.strategy,  # type: ignore[arg-type]
+        strategy=cluster.strategy,
         num_workers=cluster.num_workers,
         # TensorFlow makes a replica of every GPU that a worker sees, if the strategy is synchronous.
         count_replicas=lambda: max(1, cluster.gpus_per_worker),

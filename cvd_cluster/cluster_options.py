@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
 from estimators.errors import UserError
 from estimators.options import Options, option
+from estimators.training_plan import Strategy, runs_in_one_process
 
 _GROUP = "cluster"
 
@@ -18,10 +20,10 @@ class ClusterOptions(Options):
       UserError: a value is out of its range, or two of them contradict each other.
     """
 
-    strategy: str = option(
+    strategy: Strategy = option(
         "local",
         group=_GROUP,
-        choices=("local", "mirrored", "parameter_server", "multi_worker_mirrored"),
+        choices=get_args(Strategy),
         help="in this process local, or mirrored, on all its GPUs; on Ray parameter_server, asynchronous, or "
         "multi_worker_mirrored, synchronous",
     )
@@ -102,4 +104,4 @@ class ClusterOptions(Options):
     @property
     def in_this_process(self) -> bool:
         """True for the strategies that need no Ray."""
-        return self.strategy in ("local", "mirrored")
+        return runs_in_one_process(self.strategy)

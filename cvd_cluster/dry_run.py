@@ -14,7 +14,7 @@ from estimators.experiment_options import ExperimentOptions
 from estimators.graph_check import graph_checked_beside
 from estimators.local_training import plan_locally
 from estimators.torn_checkpoints import look
-from estimators.training_plan import TrainingPlan
+from estimators.training_plan import TrainingPlan, runs_in_one_process
 from estimators.worker_shards import shard_for_worker
 
 # Longer than Ray needs to hand out what was given back just now.
@@ -57,7 +57,7 @@ def dry_run(
             if cluster.in_this_process:
                 plan = plan_locally(
                     options,
-                    strategy=cluster.strategy,  # type: ignore[arg-type]
+                    strategy=cluster.strategy,
                     num_replicas=cluster.num_replicas,
                     start_new_model=start_new_model,
                     announce=announce,
@@ -111,7 +111,7 @@ def _summary(options: ExperimentOptions, plan: TrainingPlan, start_new_model: bo
 
 def _table(tasks: Sequence[Task], plan: TrainingPlan, nodes: Mapping[Task, str]) -> list[str]:
     rows = [("role", "node", "CPUs", "GPUs", "files", "examples")]
-    in_this_process = plan.strategy in ("local", "mirrored")
+    in_this_process = runs_in_one_process(plan.strategy)
     for task in tasks:
         files = examples = ""
         if task.trains:

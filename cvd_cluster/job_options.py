@@ -37,7 +37,7 @@ class AttachOptions(_JobServerOptions):
 class SubmitOptions(_JobServerOptions):
     """Where a command runs as a job, and with which files."""
 
-    job: str | None = option(None, group=_GROUP, help="an id of your choice; without it Ray makes one")
+    job: str | None = option(None, group=_GROUP, help="an id of your choice; without it one is made, as train-1a2b3c4d")
     working_dir: str = option(
         ".",
         group=_GROUP,

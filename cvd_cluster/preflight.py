@@ -2,7 +2,7 @@
 
     look = NodeLook(options, plan)
     with placed(tasks, …) as group:
-        homes = look(tasks, group)
+        reports = look(tasks, group)
 
 On a Ray that was started here every role is on this machine, where all of it is checked already.
 """

@@ -7,6 +7,7 @@ import ctypes
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,16 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_PTRACER = 0x59616D61
 _EXPECTED_PARENT = "CVD_PARENT_PID"
 _LOOK_SECS = 0.05
+
+
+def child_environment(*, gpus: bool) -> dict[str, str]:
+    """The environment of a child that is to find all modules that this process finds.
+
+    Args:
+      gpus: False hides all GPUs from it.
+    """
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return env if gpus else {**env, "CUDA_VISIBLE_DEVICES": "-1"}
 
 
 class ChildProcess:

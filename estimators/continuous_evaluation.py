@@ -108,7 +108,7 @@ def _pending(train_dir: str, report: EvaluationReport, torn: Set[int], *, newest
     evaluated = _evaluated(train_dir, report)
     complete = [checkpoint for checkpoint in checkpoints.list_checkpoints(train_dir) if checkpoint.step not in torn]
     candidates = complete[-1:] if newest_only else complete
-    # "Newer than the last": after a restore from an older checkpoint the same step is not evaluated twice.
+    # By its step: after a restore from an older checkpoint the same step is not evaluated twice.
     return [checkpoint for checkpoint in candidates if checkpoint.step not in evaluated]
 
 

@@ -31,7 +31,7 @@ from estimators.skipped_records import SkippedRecords
 from estimators.storage_trouble import storage_trouble_told
 from estimators.tensorflow_compat import reason_of, shorten_readiness_poll
 from estimators.torn_checkpoints import ensure_named
-from estimators.training_plan import Role, TrainingPlan
+from estimators.training_plan import Role, TrainingPlan, runs_in_one_process
 from estimators.worker_shards import shard_for_worker
 
 
@@ -90,7 +90,7 @@ class Experiment:
         try:
             estimator = self._estimator()
             spec = tf.estimator.TrainSpec(self._input_fn(skipped), max_steps=self.plan.max_steps, hooks=self._hooks())
-            if self.plan.strategy in ("local", "mirrored"):
+            if runs_in_one_process(self.plan.strategy):
                 estimator.train(spec.input_fn, max_steps=spec.max_steps, hooks=list(spec.hooks))
             else:
                 # The evaluation of EvalSpec never runs: the evaluator is a process of its own, outside the cluster.

@@ -6,11 +6,11 @@ parent, and the export appears whole or not at all.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
 from estimators.checkpoints import Checkpoint, list_checkpoints
+from estimators.child_process import child_environment
 from estimators.errors import HarnessError, UserError
 from estimators.train_dir import read_experiment
 
@@ -23,7 +23,7 @@ def export_in_a_process(train_dir: str, checkpoint: Checkpoint) -> None:
     Raises:
       UserError: it cannot be exported.
     """
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    environment = {**child_environment(gpus=False), "TF_CPP_MIN_LOG_LEVEL": "2"}
     command = [sys.executable, "-m", "estimators.export_process", train_dir, str(checkpoint.step)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:

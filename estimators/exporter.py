@@ -14,7 +14,7 @@ import tensorflow as tf
 from estimators import storage
 from estimators.checkpoints import Checkpoint
 from estimators.experiment_options import ExperimentOptions
-from estimators.exports import SAVED_MODEL, export_dir, is_exported
+from estimators.exports import INPUT, SAVED_MODEL, export_dir, is_exported
 from estimators.image_decoding import decode_image, to_model_input
 from estimators.model_fn import make_model_fn
 from estimators.readers import parse_fields
@@ -78,7 +78,7 @@ def _folder_beside(target: str) -> Iterator[str]:
 
 
 def _serving_input_receiver(options: ExperimentOptions) -> Any:
-    example_bytes = tf.compat.v1.placeholder(tf.string, [None], name="example_bytes")
+    example_bytes = tf.compat.v1.placeholder(tf.string, [None], name=INPUT)
     fields = parse_fields(example_bytes, with_label=False)
     # Many iterations at once, so that the pictures of one batch are decoded on all cores.
     pixels = tf.map_fn(
@@ -89,4 +89,4 @@ def _serving_input_receiver(options: ExperimentOptions) -> Any:
     )
     pixels.set_shape([None, options.image_size, options.image_size, 3])
     features = {"image": to_model_input(pixels), "image_id": fields[IMAGE_ID]}
-    return tf.estimator.export.ServingInputReceiver(features, {"example_bytes": example_bytes})
+    return tf.estimator.export.ServingInputReceiver(features, {INPUT: example_bytes})

@@ -10,6 +10,10 @@ from estimators import storage
 from estimators.errors import UserError
 
 SAVED_MODEL = "saved_model.pb"
+MOST_CLASSES = 20  # an export answers with the likeliest
+# What an export is asked, and what it answers.
+SIGNATURE, INPUT = "serving_default", "example_bytes"
+OUTPUTS = "image_id", "class_indexes", "predictions"
 _READ_AT_ONCE = 1 << 20
 _EXPORTED = re.compile(rf"step_(\d+)/{re.escape(SAVED_MODEL)}")
 

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from typing import IO
 
-from estimators.child_process import ChildProcess, die_with_parent
+from estimators.child_process import ChildProcess, child_environment, die_with_parent
 from estimators.errors import HarnessError, InfrastructureError
 from estimators.experiment_options import ExperimentOptions
 from estimators.tensorflow_compat import quiet_tensorflow
@@ -81,10 +81,11 @@ class _GraphCheck:
     def __init__(self, options: ExperimentOptions, warm_start_from: str | None, output: IO[bytes]) -> None:
         read_fd, write_fd = os.pipe()
         self._output = output
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "CUDA_VISIBLE_DEVICES": "-1"}
         argv = [sys.executable, "-m", "estimators.graph_check", str(write_fd)]
         try:
-            self._process = ChildProcess(argv, env=env, output=output, pass_fds=[write_fd], stdin=True)
+            self._process = ChildProcess(
+                argv, env=child_environment(gpus=False), output=output, pass_fds=[write_fd], stdin=True
+            )
         finally:
             os.close(write_fd)
         self._result = os.fdopen(read_fd, "rb")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import Literal
 
 from estimators import train_dir_lock
 from estimators.checkpoints import evaluated_steps, latest_checkpoint, prune
-from estimators.child_process import ChildProcess
+from estimators.child_process import ChildProcess, child_environment
 from estimators.data_check import DataFiles
 from estimators.errors import InfrastructureError, StoppedError
 from estimators.evaluation_identity import made_with
@@ -28,13 +26,13 @@ from estimators.stop_signals import StopSignals, stop_signals
 from estimators.storage_trouble import storage_trouble_told
 from estimators.tensorflow_compat import quiet_tensorflow
 from estimators.train_dir import begin
-from estimators.training_plan import TrainingPlan
+from estimators.training_plan import Strategy, TrainingPlan
 
 
 def train_locally(
     options: ExperimentOptions,
     *,
-    strategy: Literal["local", "mirrored"] = "local",
+    strategy: Strategy = "local",
     num_replicas: int | None = None,
     start_new_model: bool,
     final_evaluation_timeout_secs: float,
@@ -43,7 +41,7 @@ def train_locally(
 
     Args:
       options: of the run.
-      strategy: one replica, or one a GPU.
+      strategy: "local", one replica; or "mirrored", one a GPU.
       num_replicas: under "mirrored" that many instead; None takes every GPU.
       start_new_model: empty train_dir first.
       final_evaluation_timeout_secs: how long after training the evaluator may take.
@@ -74,7 +72,7 @@ def train_locally(
 def plan_locally(
     options: ExperimentOptions,
     *,
-    strategy: Literal["local", "mirrored"],
+    strategy: Strategy,
     num_replicas: int | None,
     start_new_model: bool,
     announce: Callable[[str], None] = print,
@@ -135,9 +133,8 @@ def newest_checkpoint(options: ExperimentOptions) -> str:
 
 def _start_evaluator(options: ExperimentOptions) -> ChildProcess:
     argv = [sys.executable, "-m", "estimators.evaluator_process", options.train_dir]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    env["CUDA_VISIBLE_DEVICES"] = "-1"  # the first of two processes would take all memory of the GPUs
-    return ChildProcess(argv, env=env)
+    # No GPU: the first of two processes would take all memory of them.
+    return ChildProcess(argv, env=child_environment(gpus=False))
 
 
 def _finish_evaluation(

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from estimators.class_lookup import load_class
 from estimators.experiment_options import ExperimentOptions
+from estimators.exports import MOST_CLASSES, OUTPUTS, SIGNATURE
 from estimators.hooks.agreed_requests import AgreedRequests
 from estimators.hooks.step_report import StepReportHook, StepTensors
 from estimators.keras_layers import penalties_of, recorded_layers, updates_of
@@ -26,8 +27,6 @@ from estimators.optimizers import learning_rate_at, minimize
 from estimators.penalties import collected_penalties
 from estimators.tf_slim_compat import make_tf_slim_usable
 from estimators.warm_start import take_initial_values
-
-_MOST_CLASSES_IN_OUTPUT = 20
 
 
 @dataclass(frozen=True)
@@ -160,11 +159,11 @@ def _report_hooks(tensors: StepTensors, options: ExperimentOptions, report: Step
 def _predict_spec(mode: str, features: Any, predictions: Any, *, are_scores: bool) -> Any:
     # One sigmoid column becomes two, so that the output says the same for every model: classes, the likeliest first.
     columns = tf.concat([1 - predictions, predictions], axis=1) if predictions.shape[1] == 1 else predictions
-    best = tf.math.top_k(columns, k=min(columns.shape[1], _MOST_CLASSES_IN_OUTPUT))
+    best = tf.math.top_k(columns, k=min(columns.shape[1], MOST_CLASSES))
     # What is exported are probabilities. The classes are those of the scores themselves, whose order softmax keeps but
     # for the last bits.
     values = tf.gather(tf.nn.softmax(columns), best.indices, batch_dims=1) if are_scores else best.values
-    outputs = {"image_id": features["image_id"], "class_indexes": best.indices, "predictions": values}
+    outputs = dict(zip(OUTPUTS, (features["image_id"], best.indices, values), strict=True))
     return tf.estimator.EstimatorSpec(
-        mode, predictions=outputs, export_outputs={"serving_default": tf.estimator.export.PredictOutput(outputs)}
+        mode, predictions=outputs, export_outputs={SIGNATURE: tf.estimator.export.PredictOutput(outputs)}
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -64,8 +65,9 @@ def refuse_idle(given: Mapping[str, Any], idle: Sequence[str], *, beside: str, c
 def field_type(cls: type, field: dataclasses.Field[Any]) -> type:
     """The type of a field's values, without its `| None`."""
     hint = typing.get_type_hints(cls)[field.name]
-    kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
-    result: type = kinds[0] if kinds else hint
+    if isinstance(hint, types.UnionType):
+        hint = next(kind for kind in typing.get_args(hint) if kind is not type(None))
+    result: type = type(typing.get_args(hint)[0]) if typing.get_origin(hint) is typing.Literal else hint
     return result
 
 

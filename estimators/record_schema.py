@@ -47,7 +47,7 @@ def _example_class() -> Any:
                 number=number,
                 label=label,
                 type=kind,
-                type_name=type_name or None,  # type: ignore[arg-type]
+                type_name=type_name or None,
             )
         return made
 

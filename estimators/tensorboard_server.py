@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import IO
 
-from estimators.child_process import ChildProcess, die_with_parent
+from estimators.child_process import ChildProcess, child_environment, die_with_parent
 from estimators.errors import UserError
 
 _HOST = "127.0.0.1"  # TensorBoard knows no passwords
@@ -41,7 +41,7 @@ def tensorboard_of(train_dir: str, port: int | None, *, announce: Callable[[str]
         process = ChildProcess(
             [sys.executable, "-m", "estimators.tensorboard_server", train_dir, str(port)],
             # It is not to take a GPU's memory from those that train.
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "CUDA_VISIBLE_DEVICES": "-1"},
+            env=child_environment(gpus=False),
             output=said,
         )
 

@@ -1,4 +1,4 @@
-"""The one place that bends TensorFlow 2.15 to what a supervised run needs."""
+"""Bends TensorFlow 2.15 to what a supervised run needs; for Keras and tf_slim their own modules do."""
 
 from __future__ import annotations
 

@@ -14,6 +14,13 @@ from estimators.experiment_options import ExperimentOptions
 
 Role = Literal["chief", "worker", "ps", "evaluator"]
 Strategy = Literal["local", "mirrored", "parameter_server", "multi_worker_mirrored"]
+
+
+def runs_in_one_process(strategy: Strategy) -> bool:
+    """True for the strategies that need no Ray."""
+    return strategy in ("local", "mirrored")
+
+
 DEFAULT_NUM_EPOCHS = 5
 
 

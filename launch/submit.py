@@ -7,7 +7,7 @@ What stands behind `--` are the command's own flags. This folder, with your mode
 paths in the flags are the nodes'. It ends with the exit code of the job's command, or with 143 for a job that was
 stopped. Ctrl-C lets go of the job, which goes on. To follow it again:
 
-    python -m launch.submit attach --address=http://127.0.0.1:8265 --job=raysubmit_…
+    python -m launch.submit attach --address=http://127.0.0.1:8265 --job=train-1a2b3c4d
 """
 
 from __future__ import annotations

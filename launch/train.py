@@ -60,7 +60,7 @@ def _train(
 
         train_locally(
             options,
-            strategy=cluster.strategy,  # type: ignore[arg-type]
+            strategy=cluster.strategy,
             num_replicas=cluster.num_replicas,
             start_new_model=start.start_new_model,
             final_evaluation_timeout_secs=supervision.final_evaluation_timeout_secs,

@@ -16,6 +16,7 @@ from cvd_cluster.prediction.part_columns import ERROR, OFFSET, SCHEMA, SIZE, wid
 from cvd_cluster.prediction.prediction_options import DEFAULT, FAIL
 from estimators import storage
 from estimators.errors import DataError, UserError
+from estimators.exports import MOST_CLASSES
 from estimators.submission.prediction_columns import CLASS_INDEXES, IMAGE_ID, PREDICTIONS
 from estimators.submission_format import csv_field
 
@@ -88,8 +89,8 @@ class BadRecords:
         return pa.Table.from_pylist(chosen, SCHEMA)
 
     def _check_category(self, width: int) -> None:
-        # An export holds the 20 likeliest classes at the most; with fewer it is known that these are all.
-        if self.default_category >= width and width < 20:
+        # With fewer than an export may hold it is known that these are all.
+        if self.default_category >= width and width < MOST_CLASSES:
             raise UserError(
                 "The model knows no such class",
                 asked=f"--default_category={self.default_category}",

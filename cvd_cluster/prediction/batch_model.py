@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from estimators.errors import InfrastructureError, UserError
+from estimators.exports import INPUT, OUTPUTS, SIGNATURE
 from estimators.promised_gpus import check_gpus
 from estimators.record_schema import serialize_example
 
 _MOST_SHOWN = 300
-_SIGNATURE, _INPUT, _OUTPUTS = "serving_default", "example_bytes", ("image_id", "class_indexes", "predictions")
 # TensorFlow's notes on where in the graph an error arose: {{node map/while/DecodeJpeg}}, [[ … ]].
 _GRAPH_NOTES = re.compile(r"\{\{.*?\}\}|\[\[.*?\]\]")
 # A grey PNG of 1 x 1, which TensorFlow decodes in microseconds.
@@ -175,8 +175,8 @@ def _tensorflow(on_gpu: bool) -> Any:
 
 
 def _tensor_names(meta_graph: Any) -> tuple[str, list[str]]:
-    signature = meta_graph.signature_def.get(_SIGNATURE)
+    signature = meta_graph.signature_def.get(SIGNATURE)
     # These are protobuf maps: reading a key that is not there would add it.
-    if signature is None or _INPUT not in signature.inputs or not all(name in signature.outputs for name in _OUTPUTS):
-        raise ValueError(f"no signature {_SIGNATURE!r} from {_INPUT!r} to {', '.join(_OUTPUTS)}")
-    return signature.inputs[_INPUT].name, [signature.outputs[name].name for name in _OUTPUTS]
+    if signature is None or INPUT not in signature.inputs or not all(name in signature.outputs for name in OUTPUTS):
+        raise ValueError(f"no signature {SIGNATURE!r} from {INPUT!r} to {', '.join(OUTPUTS)}")
+    return signature.inputs[INPUT].name, [signature.outputs[name].name for name in OUTPUTS]

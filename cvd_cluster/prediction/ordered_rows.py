@@ -51,7 +51,7 @@ def rows_in_order(files: Sequence[InputFile], parts: FinishedParts) -> Iterator[
             yield Rows(index, row, damage_row(Damage(lost.offset, eof - lost.offset, lost.reason)))
 
 
-def rows_of(files: Sequence[InputFile], parts: FinishedParts) -> int:
+def rows_of(parts: FinishedParts) -> int:
     """How many rows there are, counted from what the readers said."""
     gaps = sum(1 for finished in parts.of_file for part in finished.values() if part.lost)
     return parts.rows + gaps

@@ -103,7 +103,7 @@ class SubmissionMerge:
             yield rows.file, table, rows, lines
 
     def _check_count(self, written: int, quarantined: int) -> None:
-        read = rows_of(self._files, self._parts)
+        read = rows_of(self._parts)
         if read != written + quarantined:
             raise InfrastructureError(
                 "The count does not add up, so nothing was published",

@@ -13,7 +13,7 @@ import psutil
 
 from cvd_cluster.roles.role_assignment import RoleAssignment
 from cvd_cluster.roles.role_status import RoleFailure, RolePhase, RoleStatus
-from estimators.child_process import ChildProcess
+from estimators.child_process import ChildProcess, child_environment
 
 
 class RoleProcess:
@@ -123,12 +123,10 @@ class RoleProcess:
 
 
 def _environment(gpus: int) -> dict[str, str]:
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "TF_GRPC_REUSE_PORT": "1"}
+    # Ray hides the GPUs from nobody who asked for none; a ps would take all their memory.
+    env = {**child_environment(gpus=gpus > 0), "TF_GRPC_REUSE_PORT": "1"}
     # Ray sets it to the actor's num_cpus, which would hold NumPy and oneDNN to that many threads.
     env.pop("OMP_NUM_THREADS", None)
-    if not gpus:
-        # Ray hides the GPUs from nobody who asked for none; a ps would take all their memory.
-        env["CUDA_VISIBLE_DEVICES"] = "-1"
     return env
 
 

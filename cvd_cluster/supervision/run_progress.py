@@ -102,7 +102,6 @@ class RunProgress:
             (late if still > patience else soon).append(Stall(status.name, still, status.halted))
         if any(not stall.name.startswith("evaluator") for stall in late):
             late += [stall for stall in soon if not stall.name.startswith("evaluator")]
-        if any(not stall.name.startswith("evaluator") for stall in late):
             late += [
                 Stall(status.name, 0.0, True)
                 for status in snapshot.of_role("ps")

@@ -33,11 +33,6 @@ def in_trouble(snapshot: GroupSnapshot) -> list[RoleStatus]:
     ]
 
 
-def cause_is_known(troubled: Sequence[RoleStatus]) -> bool:
-    """True if one of them ended by itself, not because another did."""
-    return any(status.failure is None or not status.failure.is_echo for status in troubled)
-
-
 def error_of(troubled: Sequence[RoleStatus], log_folder: str) -> HarnessError:
     """The error of the role that ended first by itself; all others are named, not shown.
 
@@ -62,16 +57,16 @@ def error_of(troubled: Sequence[RoleStatus], log_folder: str) -> HarnessError:
             found=how_it_ended(first),
             change=f"see {log_folder}/{first.name}.log; the same command without --start_new_model continues",
         )
-    return failure_error(first.name, first.failure, also=also, log_folder=log_folder)
+    return _failure_error(first.name, first.failure, also, log_folder)
 
 
-def failure_error(name: str, failure: RoleFailure, *, also: str = "", log_folder: str) -> HarnessError:
+def _failure_error(name: str, failure: RoleFailure, also: str, log_folder: str) -> HarnessError:
     """A role's Python error as an error of this process: with its traceback, unless it has a message for people."""
     if failure.parts is not None:
         asked, found, change = failure.parts
         known = {cls.__name__: cls for cls in (DataError, FencedError, InfeasibleError, InfrastructureError)}
         cls = known.get(failure.kind, UserError)
-        return cls(f"{name}: {failure.message}", asked=asked, found=found, change=change)
+        return cls(f"{name}: {failure.message}{also}", asked=asked, found=found, change=change)
     return RoleError(
         f"{name} failed: {failure.kind}{also}",
         found=failure.traceback.strip(),

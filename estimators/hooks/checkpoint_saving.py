@@ -52,10 +52,6 @@ class AtMultiples:
         self._last_time: float | None = None
         self._forced = False
 
-    def reset(self) -> None:
-        """Forgets the last save, as at the start of a session."""
-        self._last = self._last_time = None
-
     def force(self) -> None:
         """Makes a checkpoint due at once, whatever the step."""
         self._forced = True

@@ -180,7 +180,7 @@ class BucketFiles:
     def written_whole(self, path: str, ready: Callable[[], None]) -> Iterator[IO[bytes]]:
         """The bytes are gathered here, and sent at the end; after an error nothing is."""
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, prefix="cvd-") as file:
-            yield file  # type: ignore[misc]
+            yield file
             ready()
             self._upload(path, file)
 

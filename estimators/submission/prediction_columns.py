@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from estimators.errors import DataError
+from estimators.exports import MOST_CLASSES
 from estimators.submission_format import CATEGORY, HEADER, PROBABILITY, TOP_K, csv_header
 
 IMAGE_ID, CLASS_INDEXES, PREDICTIONS = "image_id", "class_indexes", "predictions"
@@ -145,7 +146,7 @@ def _by_class(table: pa.Table, columns: int | None) -> npt.NDArray[np.float32]:
         raise DataError(
             "Not every photo has a probability of every class",
             asked="--output_format=probability",
-            found=f"{count} classes for most photos, and an export holds the 20 likeliest at the most",
+            found=f"{count} classes for most photos, and an export holds the {MOST_CLASSES} likeliest at the most",
             change="--output_format=top_k or --output_format=category",
         )
     matrix = np.empty(order.shape, np.float32)

@@ -27,7 +27,7 @@ def test_what_a_strategy_has_no_use_for_is_refused_with_its_flag(
     values: dict[str, int], cluster: ClusterOptions, told: list[str]
 ) -> None:
     with pytest.raises(UserError) as caught:
-        SupervisionOptions(**values).check_fits(cluster)  # type: ignore[arg-type]
+        SupervisionOptions(**values).check_fits(cluster)
     assert all(part in str(caught.value) for part in told), str(caught.value)
 
 

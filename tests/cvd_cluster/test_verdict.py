@@ -73,13 +73,6 @@ def test_training_does_not_need_its_evaluator_nor_a_worker_that_is_done() -> Non
     assert verdict.in_trouble(snapshot(evaluator=status(EVALUATOR, FAILED), worker=status(WORKER, DONE))) == []
 
 
-def test_a_cause_is_known_unless_all_there_is_are_echoes() -> None:
-    echo = status(WORKER, FAILED, failure=failure("UnavailableError", is_echo=True))
-    assert not verdict.cause_is_known([echo])
-    assert verdict.cause_is_known([echo, status(PS, LOST)])
-    assert verdict.cause_is_known([echo, status(CHIEF, FAILED)])
-
-
 def test_the_cause_is_shown_with_its_traceback_and_the_echoes_are_named() -> None:
     echo = status(CHIEF, FAILED, failure=failure("UnavailableError", is_echo=True, time=90.0, message="peer is gone"))
     cause = status(WORKER, FAILED, failure=failure("KeyError", time=100.0))
@@ -164,3 +157,4 @@ def test_an_error_with_a_message_for_people_is_shown_as_it_is(
     assert isinstance(error, cls) and error.exit_code == exit_code
     assert str(error) == "worker-0: A record is bad\n  asked:  a\n  found:  f\n  change: c"
     assert "Traceback" not in str(error)
+    assert told(cause, status(PS, LOST)).startswith("worker-0: A record is bad (ps-0 ended after it)\n")

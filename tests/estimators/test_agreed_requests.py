@@ -74,7 +74,7 @@ def test_a_checkpoint_is_saved_when_the_last_one_is_so_many_seconds_old(tmp_path
         def before_run(self, run_context: Any) -> None:
             at[0] = next(seconds)
 
-    requests.every_secs = 4  # type: ignore[attr-defined]
+    requests.every_secs = 4
     train(tmp_path, requests, Clock(), steps=11, timer=AtMultiples(1000, clock=lambda: float(at[0])))
     assert steps_of(tmp_path) == [0, 5, 9, 11]
 

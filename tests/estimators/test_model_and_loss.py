@@ -78,7 +78,7 @@ def test_a_model_of_ones_own_reads_any_parameter_if_it_takes_any() -> None:
 
 def test_a_parameter_that_is_misspelt_is_told_though_the_model_takes_any() -> None:
     class Net(Scores):
-        def create_model(  # type: ignore[override]
+        def create_model(
             self, model_input: Any, num_classes: int = 2, is_training: bool = True, filters: int = 16, **params: Any
         ) -> Any:
             raise AssertionError("not built here")

@@ -33,7 +33,7 @@ def main() -> None:
         return read(self, file, number)
 
     FinishedParts.add = add_slowly  # type: ignore[method-assign,assignment]
-    FinishedParts.read = read_slowly  # type: ignore[method-assign,assignment]
+    FinishedParts.read = read_slowly  # type: ignore[method-assign]
     prediction_job.run_prediction(options, piece_bytes=1 << 20)
     print(f"parts computed: {added}")
 

@@ -35,7 +35,7 @@ def test_what_stands_behind_the_dashes_is_the_commands(calls):
 
 def test_attach_takes_a_job(calls):
     assert submit.main(["attach", ADDRESS, "--job=raysubmit_1"]) == 8
-    assert calls[0][0].job == "raysubmit_1"  # type: ignore[attr-defined]
+    assert calls[0][0].job == "raysubmit_1"
 
 
 @pytest.mark.parametrize(("argv", "told"), [

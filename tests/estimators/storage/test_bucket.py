@@ -116,7 +116,7 @@ def test_bytes_can_be_read_from_anywhere(folder: str) -> None:
 def test_what_is_missing_is_a_missing_file(folder: str) -> None:
     for ask in (storage.size, storage.read_text, storage.open_binary, storage.identity, storage.modified_ns):
         with pytest.raises(FileNotFoundError):
-            ask(f"{folder}/missing")  # type: ignore[operator]
+            ask(f"{folder}/missing")
 
 
 def test_no_line_is_lost_where_several_append_at_once(folder: str) -> None:
