@@ -126,10 +126,18 @@ def _command_lines(mark: str, *words: str) -> dict[int, str]:
 
 
 def end_processes_with(mark: str) -> None:
-    """Ends all that carry the mark, by process id."""
-    for process in _marked(mark):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
+    """Ends all that carry the mark, by process id, and returns when they are gone.
+
+    A process that is being killed writes on for a moment, and what was forked while the others were looked up is
+    only seen by the next look.
+    """
+    until = time.monotonic() + 30
+    while processes := _marked(mark):
+        assert time.monotonic() < until, f"these do not end though they were killed: {processes}"
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        time.sleep(0.1)
 
 
 def _marked(mark: str) -> list[psutil.Process]:
