@@ -20,7 +20,7 @@ if __package__ in (None, ""):  # as `python benchmarks/chaos.py`
 
 from estimators.options import Options, option
 from launch.flags import parse_flags, run_command
-from tests.integration.chaos import STRATEGIES, Cell, run_cell
+from tests.integration.chaos import STRATEGIES, Cell, Outcome, run_cell
 from tests.integration.chaos_table import BLOWS, ROLES, check, expected, impossible, nodes_for
 
 
@@ -44,13 +44,23 @@ def _row(cell: Cell) -> tuple[str, bool]:
         except AssertionError as error:
             line = traceback.extract_tb(error.__traceback__)[-1].line
             what = f"NOT AS EXPECTED ({what}): {line} {' '.join(str(error).split())[:100]}"
-            print(f"{cell} ended with {outcome.code}, {outcome.state}:\n{outcome.output}", file=sys.stderr)
+            _tell(outcome)
         seconds = outcome.seconds_to_next_step() if outcome.state == "SUCCEEDED" else None
         lost = f"{outcome.steps_lost()}" if seconds is not None else ""
         shown = f"{seconds:.1f}" if seconds is not None else ""
         if seconds is not None:
-            shown += f" of {_goal(cell)}" + (" TOO SLOW" if seconds > _goal(cell) else "")
+            shown += f" of {_goal(cell)}"
+            if seconds > _goal(cell):
+                shown += " TOO SLOW"
+                _tell(outcome)
     return f"| {cell.strategy} | {cell.role} | {cell.blow} | {what} | {shown} | {lost} |", "NOT AS" not in what
+
+
+def _tell(outcome: Outcome) -> None:
+    """What the command printed, with seconds since the blow."""
+    print(f"{outcome.cell} ended with {outcome.code}, {outcome.state}:", file=sys.stderr)
+    for at, line in outcome.lines:
+        print(f"{at - outcome.struck_at:8.2f} {line}", file=sys.stderr)
 
 
 def _goal(cell: Cell) -> int:

@@ -160,4 +160,4 @@ def _trouble_of(address: str) -> str:
 
 
 def _unsound(path: str, found: str, change: str) -> UserError:
-    return UserError("The cluster file will not do", asked=f"--cluster_file={path}", found=found, change=change)
+    return UserError("The cluster file is not valid", asked=f"--cluster_file={path}", found=found, change=change)

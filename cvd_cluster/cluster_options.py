@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, Self, get_args
 
 from estimators.errors import UserError
-from estimators.options import Options, option
+from estimators.options import Options, option, refuse_idle
 from estimators.training_plan import Strategy, runs_in_one_process
 
 _GROUP = "cluster"
@@ -24,8 +25,8 @@ class ClusterOptions(Options):
         "local",
         group=_GROUP,
         choices=get_args(Strategy),
-        help="in this process local, or mirrored, on all its GPUs; on Ray parameter_server, asynchronous, or "
-        "multi_worker_mirrored, synchronous",
+        help="local: in this process; mirrored: in this process, on all its GPUs; parameter_server: asynchronous "
+        "workers on Ray; multi_worker_mirrored: synchronous workers on Ray",
     )
     num_replicas: int | None = option(
         None,
@@ -64,7 +65,7 @@ class ClusterOptions(Options):
             )
         if self.in_this_process and (self.gpus_per_worker or self.placement_timeout_secs):
             raise UserError(
-                f"--strategy={self.strategy} asks Ray for nothing",
+                f"--strategy={self.strategy} does not use Ray",
                 asked=f"--gpus_per_worker={self.gpus_per_worker} "
                 f"--placement_timeout_secs={self.placement_timeout_secs}",
                 change="leave them out (CUDA_VISIBLE_DEVICES says which GPUs a process sees), or --strategy to "
@@ -72,7 +73,7 @@ class ClusterOptions(Options):
             )
         if self.in_this_process and self.cluster_file is not None:
             raise UserError(
-                f"--strategy={self.strategy} asks no cluster for anything",
+                f"--strategy={self.strategy} does not use a cluster",
                 asked=f"--strategy={self.strategy} --cluster_file={self.cluster_file}",
                 change="--strategy to multi_worker_mirrored or parameter_server, or leave --cluster_file out",
             )
@@ -100,6 +101,19 @@ class ClusterOptions(Options):
                 asked=f"--num_parameter_servers={self.num_parameter_servers}",
                 change="leave --num_parameter_servers out, or --strategy=parameter_server",
             )
+
+    @classmethod
+    def from_flags(cls, given: Mapping[str, Any]) -> Self:
+        """See Options."""
+        made = cls(**given)
+        if made.in_this_process:
+            refuse_idle(
+                given,
+                ("cpus_per_worker",),
+                beside=f"--strategy={made.strategy}",
+                change="or --strategy=multi_worker_mirrored or parameter_server",
+            )
+        return made
 
     @property
     def in_this_process(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from cvd_cluster.embedded_ray import usable_cores
 from cvd_cluster.lost_ray import lost_ray_ends
-from cvd_cluster.prediction.ray_errors import told_plainly
+from cvd_cluster.ray_errors import told_plainly
 from cvd_cluster.ray_session import ray_session
 from estimators import storage
 from estimators.conversion.manifest import Manifest
@@ -20,10 +20,10 @@ from estimators.conversion.photo_shard import ConvertedShard, convert_shard
 from estimators.conversion.photo_source import open_source
 from estimators.conversion.photo_splits import PlannedShard, plan_shards
 from estimators.conversion.progress import shown
-from estimators.errors import InfrastructureError, UserError
+from estimators.errors import UserError, first_of
+from estimators.storage.access import check_access
 
 _SECONDS_OF_SILENCE = 60.0
-_MOST_SHOWN = 3
 
 
 def convert_photos(options: PhotoOptions, *, announce: Callable[[str], None] = print) -> Manifest:
@@ -38,7 +38,9 @@ def convert_photos(options: PhotoOptions, *, announce: Callable[[str], None] = p
       DataError: two photos have one id, too many do not decode, or the .zip is damaged or not accepted.
       InfrastructureError: Ray failed.
     """
-    source_path, output = _absolute(options.input), _absolute(options.output)
+    # Ray's workers have a working directory of their own.
+    source_path, output = (storage.absolute(os.path.expanduser(path)) for path in (options.input, options.output))
+    check_access(read={"input": source_path})
     check_is_new(output)
     with open_source(source_path) as source:
         layout = read_layout(source.names(), f"--input={options.input}", unlabelled=options.unlabelled)
@@ -50,18 +52,13 @@ def convert_photos(options: PhotoOptions, *, announce: Callable[[str], None] = p
         with (
             ray_session(cpus_needed=min(usable_cores(), len(planned)), announce=announce) as session,
             lost_ray_ends(session, change="run the command again; nothing was published"),
-            told_plainly(_gave_up),
+            told_plainly("converting", smaller="more --num_shards or smaller pictures"),
         ):
             converted = _convert_all(source_path, staging, planned, announce)
         _check_all_are_here(staging, converted)
         manifest = finish_data_set(staging, layout, options, converted)
     _announce_pictures(manifest, output, announce)
     return manifest
-
-
-def _absolute(path: str) -> str:
-    # Ray's workers have a working directory of their own.
-    return path if storage.is_remote(path) else os.path.abspath(os.path.expanduser(path))
 
 
 def _convert_all(
@@ -123,8 +120,7 @@ def _check_all_are_here(folder: str, shards: Sequence[ConvertedShard]) -> None:
 
 def _announce_passed_over(layout: Layout, announce: Callable[[str], None]) -> None:
     if names := layout.passed_over:
-        shown_names = ", ".join(names[:_MOST_SHOWN]) + (", …" if len(names) > _MOST_SHOWN else "")
-        announce(f"passed over, no pictures by their names: {len(names)} files ({shown_names})")
+        announce(f"passed over, no pictures by their names: {len(names)} files ({first_of(names)})")
 
 
 def _announce_pictures(manifest: Manifest, output: str, announce: Callable[[str], None]) -> None:
@@ -133,12 +129,3 @@ def _announce_pictures(manifest: Manifest, output: str, announce: Callable[[str]
     if counts["rejected"]:
         line += f", {counts['rejected']} left out, see {os.path.join(output, REJECTED)}"
     announce(line)
-
-
-def _gave_up(error: BaseException) -> InfrastructureError:
-    return InfrastructureError(
-        "Ray gave up converting",
-        found=f"{type(error).__name__}: {' '.join(str(error).split())[:500]}",
-        change="run the command again; if a process was killed for lack of memory, with more --num_shards or smaller "
-        "pictures",
-    )

@@ -19,7 +19,7 @@ import psutil
 
 from cvd_cluster.replaced_attributes import replaced_attributes
 from cvd_cluster.sigterm import sigterm_kept
-from estimators.errors import InfrastructureError
+from estimators.errors import InfrastructureError, one_line
 from estimators.scratch_folder import make_scratch_folder
 
 # Ray replaces 127.0.0.1 by the machine's outer address; this one it leaves alone.
@@ -95,7 +95,7 @@ def _start(cpus: int, with_gpus: bool, folder: str) -> None:
         raise InfrastructureError(
             "Ray does not start on this machine",
             asked=f"{cpus} CPUs at {NODE_ADDRESS}",
-            found=" ".join(str(error).split())[:500],
+            found=one_line(error),
             change="look for what is used up: memory, /dev/shm, space in /tmp, open files (ulimit -n), processes",
         ) from error
 

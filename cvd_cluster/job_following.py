@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
-from estimators.errors import InfrastructureError
+from estimators.errors import InfrastructureError, one_line
 
 STOPPED_CODE = 143  # what a shell says of a process that SIGTERM ended
 _SILENCE_SECONDS = 15.0
@@ -121,7 +121,7 @@ def follow_job(
                 raise _unknown(job, error) from None
             if told_of != log.heard_at:
                 told_of = log.heard_at
-                tell(f"connection lost ({_one_line(error)}); the job goes on, trying again")
+                tell(f"connection lost ({one_line(error)}); the job goes on, trying again")
             if clock() - log.heard_at > patience_seconds:
                 raise _lost(job, patience_seconds, error) from None
         else:
@@ -139,7 +139,7 @@ def _exit_code(job: str, info: Any) -> int:
         raise InfrastructureError(
             "The job failed outside its command",
             asked=f"job {job}",
-            found=_one_line(info.message or "no message"),
+            found=one_line(info.message or "no message"),
             change="look at the cluster with `ray status`; the same command continues a training run",
         )
     return int(code) if code > 0 else 128 - int(code)
@@ -149,7 +149,7 @@ def _lost(job: str, seconds: float, error: Exception) -> InfrastructureError:
     return InfrastructureError(
         "The connection to the cluster stays lost; how the job ends is not known here",
         asked=f"job {job}",
-        found=f"for {seconds:g} s (--patience_seconds): {_one_line(error)}",
+        found=f"for {seconds:g} s (--patience_seconds): {one_line(error)}",
         change=f"once the cluster can be reached: python -m launch.submit attach with the same --address, --job={job}",
     )
 
@@ -158,10 +158,6 @@ def _unknown(job: str, error: Exception) -> InfrastructureError:
     return InfrastructureError(
         "The cluster knows no such job",
         asked=f"job {job}",
-        found=_one_line(error),
+        found=one_line(error),
         change="`ray job list --address=…` lists its jobs; a head that was started anew has forgotten the old ones",
     )
-
-
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

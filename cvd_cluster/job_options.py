@@ -47,15 +47,14 @@ class SubmitOptions(_JobServerOptions):
         None,
         group=_GROUP,
         at_least=0,
-        help="CPUs that Ray sets aside for the command itself, on a machine that has them; with 0 it runs on the head; "
-        "none: 1 for eval, prepare_data and a train without workers, which compute themselves, 0 for the others, whose "
-        "processes ask for theirs",
+        help="CPUs reserved for the command itself; 0 runs it on the head; none: 1 for commands that compute in their "
+        "own process (eval, prepare_data, train without workers), else 0",
     )
     job_gpus: float = option(
         0.0,
         group=_GROUP,
         at_least=0,
-        help="the same for GPUs, for an eval of one process or a train with --strategy=local or mirrored",
+        help="GPUs reserved for the command itself: for a one-process eval, or train with --strategy=local or mirrored",
     )
     stop_wait_seconds: int = option(
         120, group=_GROUP, at_least=1, help="seconds that a job that is stopped may take for its last checkpoint"

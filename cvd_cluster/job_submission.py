@@ -16,10 +16,11 @@ from urllib.parse import urlsplit
 
 from cvd_cluster.job_following import STOPPED_CODE, follow_job
 from cvd_cluster.job_options import AttachOptions, SubmitOptions
-from estimators.errors import InfrastructureError, UserError
+from estimators.errors import InfrastructureError, UserError, one_line
 
 _CONNECT_SECONDS = 5.0
 _TUNNEL_SECONDS = 20.0
+_MOST_SHOWN = 600
 _REQUEST_SECONDS = 60.0
 # Ray itself answers only after 10 s that there is no agent.
 _AGENT_SECONDS, _RETRY_SECONDS = 120.0, 2.0
@@ -80,7 +81,7 @@ def _submitted(client: Any, command: str, flags: Sequence[str], options: SubmitO
                 raise InfrastructureError(
                     "The connection to the cluster was lost while the job was submitted",
                     asked=f"--address={options.address}",
-                    found=" ".join(str(error).split())[:300],
+                    found=one_line(error),
                     change="`ray dashboard` again; whether it was taken tells `python -m launch.submit attach`, with "
                     f"the same --address and --job={job}",
                 ) from None
@@ -166,39 +167,41 @@ def connected(address: str) -> Any:
         ) from None
     except Exception as error:  # what another server answers: an HTTP error, no JSON, no version
         raise UserError(
-            "What answers at --address is no job server of Ray",
+            "What answers at --address is not a job server of Ray",
             asked=asked,
-            found=" ".join(str(error).split())[:300],
+            found=one_line(error),
             change="--address is the dashboard's, port 8265 unless it was changed",
         ) from None
 
 
 def _refused(options: SubmitOptions, error: Exception) -> UserError | InfrastructureError:
-    found = " ".join(str(error).split())
-    if "exceeds the maximum" in found:
+    said, found = str(error), one_line(error)
+    if "exceeds the maximum" in said:
         return UserError(
             "--working_dir is too large to be copied to the cluster",
             asked=f"--working_dir={options.working_dir}",
-            found=found[:300],
+            found=found,
             change="name data and train_dir in its .gitignore, or give a folder that holds your code alone",
         )
-    if "already exists" in found:
+    if "already exists" in said:
         return UserError(
             "--job is the id of another job of this cluster",
             asked=f"--job={options.job}",
             change="take another one, or leave --job out; where the connection was lost while it was submitted, it may "
             "be this one: python -m launch.submit attach",
         )
-    if "No available agent" in found:
+    if "No available agent" in said:
         return InfrastructureError(
-            "The cluster has nobody who starts jobs",
+            "The cluster's job agent is not running",
             asked=f"--address={options.address}",
             found=f"no job agent of Ray on the head for {_AGENT_SECONDS:g} s",
             change="see dashboard_agent.log in /tmp/ray/session_latest/logs there; most often its port was in use: "
             "--dashboard-agent-listen-port of `ray start`",
         )
     return InfrastructureError(
-        "The cluster did not take the job", asked=f"--address={options.address}", found=found[:600]
+        "The cluster did not take the job",
+        asked=f"--address={options.address}",
+        found=" ".join(said.split())[-_MOST_SHOWN:],  # a traceback of the head's, whose cause stands at its end
     )
 
 

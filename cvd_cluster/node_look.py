@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from estimators import storage
-from estimators.errors import InfrastructureError, UserError
+from estimators.errors import InfrastructureError, UserError, one_line
 
 _LOOK_SECS = 60.0
 _WAIT_SECS = 1.0
@@ -167,4 +167,4 @@ def _unreadable(paths: Sequence[str]) -> Iterator[tuple[str, str]]:
             with storage.open_binary(path) as file:
                 file.read(1)
         except Exception as error:
-            yield path, getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+            yield path, getattr(error, "strerror", None) or one_line(error)

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from cvd_cluster.node_look import BUCKET_RIGHTS, NodeView, check_view, on_nodes, view_of
 from cvd_cluster.topology import Task
 from estimators import storage
-from estimators.errors import UserError
+from estimators.errors import UserError, one_line
 from estimators.experiment_options import ExperimentOptions
 from estimators.training_plan import TrainingPlan
 
@@ -128,7 +128,7 @@ def _exchange_tokens(folder: str, node: str) -> str:
             return "what this command wrote there is not seen"
         storage.write_text(os.path.join(folder, node), node)
     except Exception as error:
-        return " ".join(str(error).split())[:300]
+        return one_line(error)
     return ""
 
 

@@ -16,7 +16,7 @@ from estimators.exports import exported_steps
 from estimators.process_identity import ProcessIdentity
 from estimators.run_state import RunRecord, looked_at_again, read_run_state
 from estimators.train_dir import read_experiment
-from estimators.train_dir_holder import SILENT_SECS, Holder, read_holder
+from estimators.train_dir_holder import Holder, read_holder
 from estimators.training_progress import TrainingProgress, read_progress
 
 KILLED = "KILLED"
@@ -89,22 +89,19 @@ class RunStatus:
     sign_of_life: float | None
 
 
-def read_status(
-    train_dir: str, announce: Callable[[str], None] = print, *, silent_secs: float = SILENT_SECS
-) -> RunStatus:
+def read_status(train_dir: str, announce: Callable[[str], None] = print) -> RunStatus:
     """Reads it; imports neither TensorFlow nor Ray where train_dir is local.
 
     Args:
       train_dir: the folder.
       announce: called with a line if there is something to wait for.
-      silent_secs: how long to wait for a sign of life of a run elsewhere that seems to have been killed.
 
     Raises:
       UserError: there is no training run.
     """
     options = read_experiment(train_dir)
     record = read_run_state(train_dir)
-    record = looked_at_again(train_dir, record, announce, silent_secs) if record else None
+    record = looked_at_again(train_dir, record, announce) if record else None
     holder = read_holder(train_dir)
     checkpoint, progress = latest_checkpoint(train_dir), read_progress(train_dir)
     events = _events_of_last_run(train_dir)

@@ -24,8 +24,8 @@ class SupervisionOptions(Options):
         10,
         group=_GROUP,
         at_least=0,
-        help="times that dead training processes are started again in place, in all (parameter_server); and, counted "
-        "for itself, the evaluator",
+        help="restarts in place of dead training processes, in total (parameter_server only); the evaluator has as "
+        "many of its own",
     )
     max_generations: int = option(
         10, group=_GROUP, at_least=0, help="times that all training processes are started anew from a checkpoint"
@@ -34,8 +34,8 @@ class SupervisionOptions(Options):
         None,
         group=_GROUP,
         at_least=1,
-        help="go on with as few workers as this, the chief among them, when a node is lost and none comes within "
-        "placement_timeout_secs; none: only with num_workers",
+        help="fewest workers, with the chief, to go on with if a lost node is not replaced within "
+        "placement_timeout_secs; none: all num_workers",
     )
     orphan_timeout_secs: float = option(
         10.0,

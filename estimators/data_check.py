@@ -6,7 +6,6 @@ TensorFlow-free as far as the first look goes, so that a mistake is told within 
 from __future__ import annotations
 
 import functools
-import io
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -17,11 +16,9 @@ from estimators.conversion.manifest import NAME, Listed, counts_of, largest_labe
 from estimators.conversion.new_folder import check_complete
 from estimators.conversion.progress import shown
 from estimators.errors import DataError, UserError
-from estimators.picture_size import picture_size
-from estimators.record_schema import IMAGE_ENCODED, IMAGE_ID, IMAGE_LABEL, parse_example
+from estimators.record_check import pillow_error, record_fault
+from estimators.record_schema import IMAGE_ENCODED, IMAGE_ID, IMAGE_LABEL
 from estimators.tfrecord_framing import DamagedRecordError, count_records, read_records
-
-_DECODABLE = ("JPEG", "PNG", "GIF", "BMP")  # what TensorFlow decodes
 
 
 @dataclass(frozen=True)
@@ -172,15 +169,12 @@ def _how_to_go_on(flag: str, other: str = "--on_bad_record=skip") -> str:
     return f"mend or remove that record, leave its file out of --{flag}, or leave bad records out: {other}"
 
 
-def check_first_record(
-    path: str, *, flag: str, num_classes: int | None, other_policies: str, max_pixels: int | None = None
-) -> None:
+def check_first_record(path: str, *, flag: str, other_policies: str, max_pixels: int) -> None:
     """Tries the first record of a file, if it has one.
 
     Args:
       path: the file.
       flag: the flag it came from, for the message.
-      num_classes: see `check_data`.
       other_policies: flag and value that let bad records be left out.
       max_pixels: see `pillow_error`.
 
@@ -188,7 +182,7 @@ def check_first_record(
       DataError: it is no TFRecord file, or the record lacks something.
     """
     try:
-        _try_first_record(path, num_classes, max_pixels)
+        _try_first_record(path, None, max_pixels)
     except _BadRecord as bad:
         raise bad.as_error(change=_how_to_go_on(flag, other_policies)) from None
 
@@ -202,52 +196,10 @@ def _try_first_record(path: str, num_classes: int | None, max_pixels: int | None
 def _check_record(
     path: str, offset: int, data: bytes, num_classes: int | None, decoding_error: Callable[[bytes], str | None]
 ) -> None:
-    try:
-        example = parse_example(data)
-    except ValueError as error:
-        raise _BadRecord(path, offset, None, str(error)) from None
-    reason = None
-    if example.encoded is None:
-        reason = f"it has no {IMAGE_ENCODED}"
-    elif example.image_id is None and num_classes is None:
-        reason = f"it has no {IMAGE_ID}"
-    elif num_classes is not None and example.label is None:
-        reason = f"it has no {IMAGE_LABEL} (a test set cannot be trained on or evaluated)"
-    elif num_classes is not None and example.label is not None and not 0 <= example.label < num_classes:
-        reason = f"its label {example.label} is outside [0, {num_classes}), see --num_classes"
-    else:
-        assert example.encoded is not None
-        problem = decoding_error(example.encoded)
-        reason = f"its picture does not decode: {problem}" if problem else None
-    if reason:
-        raise _BadRecord(path, offset, example.image_id, reason)
-
-
-def pillow_error(encoded: bytes, *, max_pixels: int | None = None) -> str | None:
-    """Why a picture does not decode; None if it does. Needs no TensorFlow.
-
-    Args:
-      encoded: the picture.
-      max_pixels: of --max_image_pixels: one whose header claims more is not decoded, nor one that Pillow would take for
-        an attack though it may have so many; None does not look.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    if max_pixels is not None:
-        width, height = picture_size(encoded, 0, len(encoded)) or (0, 0)
-        if width * height > max_pixels:
-            return f"it claims {width} x {height} pixels, and --max_image_pixels is {max_pixels}"
-        if width * height > (Image.MAX_IMAGE_PIXELS or 0):
-            return None
-    try:
-        with Image.open(io.BytesIO(encoded), formats=_DECODABLE) as image:
-            image.draft("RGB", (64, 64))  # a JPEG decodes faster at a fraction of its size
-            image.load()
-    except UnidentifiedImageError:
-        return f"{len(encoded)} bytes that are none of {', '.join(_DECODABLE)}"
-    except Exception as error:  # Pillow's decoders raise many kinds for bytes that lie
-        return str(error)
-    return None
+    needed = (IMAGE_ENCODED, IMAGE_ID if num_classes is None else IMAGE_LABEL)
+    example, fault = record_fault(data, needed=needed, num_classes=num_classes, decoding_error=decoding_error)
+    if fault:
+        raise _BadRecord(path, offset, example.image_id if example else None, fault)
 
 
 def find_bad_record(files: DataFiles, *, flag: str, num_classes: int | None, seconds: float = 60.0) -> DataError | None:

@@ -14,6 +14,10 @@ All survive pickling, since they travel between Ray's processes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+_MOST_SHOWN = 300  # characters of what another library says
+
 
 class HarnessError(Exception):
     """An error with a message for people.
@@ -38,6 +42,16 @@ class HarnessError(Exception):
     def __str__(self) -> str:
         parts = (("asked: ", self.asked), ("found: ", self.found), ("change:", self.change))
         return "\n".join([self.summary] + [f"  {name} {text}" for name, text in parts if text])
+
+
+def one_line(error: object) -> str:
+    """What an error of another library says, in one line that is not too long; its class if it says nothing."""
+    return " ".join(str(error).split())[:_MOST_SHOWN] or type(error).__name__
+
+
+def first_of(names: Sequence[str], most: int = 3) -> str:
+    """The first few names, and … if there are more."""
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
 def _rebuild(cls: type[HarnessError], summary: str, asked: str, found: str, change: str) -> HarnessError:

@@ -107,11 +107,11 @@ class EvaluationGraph:
             outside = (batch.predictions < -_ROUNDING) | (batch.predictions > 1 + _ROUNDING)
             if self._predicts_probabilities and outside.any():
                 raise UserError(
-                    f"{self._options.model} predicts what is no probability",
+                    f"{self._options.model} predicts values that are not probabilities",
                     asked=f"--model={self._options.model}, which by its class predicts probabilities",
                     found=f"predictions from {batch.predictions.min():.3g} to {batch.predictions.max():.3g} for the "
                     f"checkpoint of step {checkpoint.step}",
-                    change="in the model, a sigmoid or softmax on the last layer; or, with a column a class, "
+                    change="in the model, a sigmoid or softmax on the last layer; or, with one column per class, "
                     "predicts_probabilities = False in its class",
                 )
             yield batch

@@ -21,7 +21,7 @@ _OTHERWISE = {"label_loss": "by another loss", "eval_data": "of other data"}
 
 
 def made_with(options: ExperimentOptions, paths: Sequence[str]) -> dict[str, str]:
-    """What is kept beside the numbers: the name of the loss, and what is another one for other validation files.
+    """What is stored beside the metrics: the name of the loss, and a digest of the validation files' names and sizes.
 
     Args:
       options: with the loss that is evaluated with.

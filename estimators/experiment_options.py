@@ -39,7 +39,7 @@ class ExperimentOptions(Options):
     eval_data_pattern: str | None = option(
         None, group=_DATA, help="glob of the validation TFRecord files; given, an evaluator runs beside training"
     )
-    num_readers: int = option(8, group=_DATA, at_least=1, help="files that are read at the same time, a process")
+    num_readers: int = option(8, group=_DATA, at_least=1, help="files that each process reads at the same time")
     image_size: int = option(32, group=_DATA, at_least=8, help="pictures are resized to this many pixels, square")
     augment: bool = option(
         False, group=_DATA, help="mirror, crop and recolour training pictures at random, anew in each epoch"
@@ -76,19 +76,20 @@ class ExperimentOptions(Options):
         1.0, group=_MODEL, at_least=0, help="weight of the model's regularization loss beside the label loss"
     )
 
-    batch_size: int = option(512, group=_LENGTH, at_least=1, help="examples a step on each replica")
+    batch_size: int = option(512, group=_LENGTH, at_least=1, help="examples per step on each replica")
     num_epochs: int | None = option(
         None,
         group=_LENGTH,
         at_least=1,
-        help="passes over the training data; 5 if max_steps is not given either; with it, what is reached first ends "
-        "training",
+        help="passes over the training data (5 if max_steps is not given either); with max_steps too, whichever comes "
+        "first",
     )
     max_steps: int | None = option(
         None,
         group=_LENGTH,
         at_least=1,
-        help="global step at which training ends: without num_epochs that one, however many passes it takes",
+        help="global step at which training ends, however many passes it takes; with num_epochs too, whichever comes "
+        "first",
     )
     optimizer: str = option(
         "AdamOptimizer", group=_LENGTH, choices=OPTIMIZERS, help="class of the optimizer, in tf.compat.v1.train"
@@ -129,7 +130,7 @@ class ExperimentOptions(Options):
         None,
         group=_OUTPUT,
         above=0,
-        help="seconds after which there is a checkpoint at the latest; none: by steps alone",
+        help="longest time between two checkpoints, in seconds; none: only save_checkpoints_steps counts",
     )
     keep_checkpoint_max: int = option(
         5, group=_OUTPUT, at_least=0, help="checkpoints kept besides those not evaluated yet; 0 keeps all"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -62,7 +61,7 @@ def _folder_beside(target: str) -> Iterator[str]:
         with scratch_folder("export") as scratch:
             yield os.path.join(scratch, "export")
         return
-    above, name = os.path.split(target)
+    above = os.path.dirname(target)
     storage.make_dirs(above)
     for left in filter(storage.is_hidden_partial, storage.list_dir(above)):
         path = os.path.join(above, left)
@@ -70,7 +69,7 @@ def _folder_beside(target: str) -> Iterator[str]:
             # Others may be exporting, inference of the same run for one; who was killed is told by the time.
             if time.time() - storage.modified_ns(path) / 1e9 > _LEFT_SECS:
                 storage.delete(path)
-    partial = os.path.join(above, f".{name}.{uuid.uuid4().hex[:8]}.partial")
+    partial = storage.hidden_partial(target)
     try:
         yield partial
     finally:

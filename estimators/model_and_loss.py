@@ -25,7 +25,7 @@ def check_scores(options: ExperimentOptions, model: Any, columns: int) -> None:
             f"{options.model} predicts one column of scores, which no threshold tells apart",
             asked=f"--model={options.model}",
             found="predicts_probabilities = False and predictions of shape [B, 1]",
-            change="a sigmoid on the model's last layer, or a column a class",
+            change="a sigmoid on the model's last layer, or one column per class",
         )
 
 
@@ -91,7 +91,7 @@ def check_calls(options: ExperimentOptions, model: Any, label_loss: Any) -> None
     standard = {"num_classes": options.num_classes, "is_training": True}
     if taken := sorted(set(given) & {"model_input", *standard}):
         raise UserError(
-            f"{taken[0]} is no hyper-parameter: every model is called with it",
+            f"{taken[0]} is not a hyper-parameter: every model is called with it",
             asked=f"--model_params={options.model_params}",
             change="--num_classes" if taken[0] == "num_classes" else "another name for the model's own parameter",
         )

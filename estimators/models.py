@@ -23,7 +23,7 @@ class BaseModel(abc.ABC):
 
     Attributes:
       predicts_probabilities: False for a model whose predictions may lie outside [0, 1] (scores, logits). It then needs
-        a column a class, and a loss that takes scores.
+        one column per class, and a loss that takes scores.
     """
 
     predicts_probabilities = True
@@ -49,7 +49,7 @@ class BaseModel(abc.ABC):
 
           predictions: float32, one of
             [B, 1]: the probability of class 1, where num_classes is 2 (one sigmoid column);
-            [B, num_classes]: one column a class.
+            [B, num_classes]: one column per class.
           loss: optional, a scalar that takes the place of what --label_loss would compute, which is then refused. It
             must be there in evaluation too.
           regularization_loss: optional, a scalar that is added to the loss, times --regularization_penalty.

@@ -49,7 +49,7 @@ def refuse_idle(given: Mapping[str, Any], idle: Sequence[str], *, beside: str, c
       given: see `Options.from_flags`.
       idle: the fields that do nothing.
       beside: the flag under which they do nothing.
-      change: what to do but to leave them out.
+      change: what to do instead of leaving them out.
 
     Raises:
       UserError: one of them was given.

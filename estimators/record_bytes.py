@@ -7,7 +7,7 @@ import zlib
 from typing import IO, Any, Protocol
 
 from estimators import storage
-from estimators.tfrecord_framing import HEADER_BYTES, is_header
+from estimators.tfrecord_framing import HEADER_BYTES, read_header
 
 _GZIP_MAGIC = b"\x1f\x8b\x08"
 _PACKED_AT_ONCE = 1 << 14
@@ -32,7 +32,7 @@ def is_gzip(path: str) -> bool:
     """True if the file begins as gzip's do, and not with a record of just that length: its checksum tells."""
     with storage.open_binary(path) as file:
         header = file.read(HEADER_BYTES)
-    return header.startswith(_GZIP_MAGIC) and not is_header(header)
+    return header.startswith(_GZIP_MAGIC) and bool(read_header(header)[1])
 
 
 class PlainBytes:

@@ -100,19 +100,21 @@ def parse_example(serialized: bytes) -> Example:
     )
 
 
-def field_error(serialized: bytes) -> str | None:
+def field_error(serialized: bytes, *, with_label: bool) -> str | None:
     """What keeps TensorFlow from reading a field that is there: a wrong kind, not exactly one value; None if nothing.
 
     Args:
       serialized: a record that `parse_example` reads.
+      with_label: whether the label will be read.
     """
     message = _example_class()()
     message.ParseFromString(serialized)
     features = message.features.feature
-    for key, kind in ((IMAGE_ENCODED, "bytes_list"), (IMAGE_ID, "bytes_list"), (IMAGE_LABEL, "int64_list")):
-        if key not in features:
+    kinds = {IMAGE_ENCODED: "bytes_list", IMAGE_ID: "bytes_list"} | ({IMAGE_LABEL: "int64_list"} if with_label else {})
+    for key, kind in kinds.items():
+        found = features[key].WhichOneof("kind") if key in features else None
+        if found is None:  # to TensorFlow, too, a field without a kind is missing
             continue
-        found = features[key].WhichOneof("kind")
         if found != kind:
             return f"its {key} is of kind {found}, not {kind}"
         if (count := len(getattr(features[key], kind).value)) != 1:

@@ -76,7 +76,7 @@ def _causes(error: Exception) -> tuple[set[int], str | None]:
 
 
 def _error(train_dir: str, path: str, what: str, reason: str) -> InfrastructureError:
-    inside = storage.is_remote(train_dir) or os.path.abspath(path).startswith(os.path.abspath(train_dir))
+    inside = storage.is_remote(train_dir) or storage.is_inside(path, train_dir)
     room = ""
     with contextlib.suppress(OSError):
         usage = shutil.disk_usage(train_dir if inside else os.path.dirname(path))

@@ -5,6 +5,11 @@ A field is quoted only where RFC 4180 demands it: where it holds a comma, a quot
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from estimators.options import refuse_idle
+
 HEADER = "Id,Category\n"
 CATEGORY, PROBABILITY, TOP_K = "category", "probability", "top_k"
 OUTPUT_FORMATS = (CATEGORY, PROBABILITY, TOP_K)
@@ -13,6 +18,12 @@ OUTPUT_FORMAT_HELP = (
     "classes, a column for each); top_k, class:probability pairs, the likeliest first"
 )
 _NEEDS_QUOTES = frozenset(',"\r\n')
+
+
+def refuse_idle_top_k(given: Mapping[str, Any], output_format: str) -> None:
+    """Refuses --top_k where the CSV holds no such pairs; see `options.refuse_idle`."""
+    if output_format != TOP_K:
+        refuse_idle(given, ("top_k",), beside=f"--output_format={output_format}", change=f"or --output_format={TOP_K}")
 
 
 def csv_header(columns: int) -> str:

@@ -19,18 +19,35 @@ from estimators.errors import DataError
 
 HEADER_BYTES = 12
 FOOTER_BYTES = 4
-_MASK_DELTA = 0xA282EAD8
+MASK_DELTA = 0xA282EAD8
 
 
 def masked_crc(data: bytes) -> int:
     """CRC32C of `data`, rotated and offset as TFRecord stores it."""
     crc: int = google_crc32c.value(data)
-    return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + MASK_DELTA) & 0xFFFFFFFF
 
 
-def is_header(header: bytes) -> bool:
-    """True if these 12 bytes are a record's length and its checksum."""
-    return len(header) == HEADER_BYTES and struct.unpack("<I", header[8:])[0] == masked_crc(header[:8])
+def read_header(header: bytes) -> tuple[int, str]:
+    """The length of a record's data, and what is wrong with its header, "" if nothing is.
+
+    Args:
+      header: HEADER_BYTES, or fewer where the file ends.
+    """
+    if len(header) < HEADER_BYTES:
+        return 0, f"the file ends inside a record header ({len(header)} of {HEADER_BYTES} bytes)"
+    length, crc = struct.unpack("<QI", header)
+    return int(length), "" if crc == masked_crc(header[:8]) else "the checksum of the record's length is wrong"
+
+
+def cut_short(length: int, missing: int) -> str:
+    """What is wrong with a record of which some bytes behind its header are missing."""
+    return f"the record is cut short: {missing} of its {length + FOOTER_BYTES} bytes are missing"
+
+
+def data_flaw(data: bytes, footer: bytes) -> str:
+    """What is wrong with a record's data, by the checksum behind it; "" if nothing is."""
+    return "" if footer == struct.pack("<I", masked_crc(data)) else "the checksum of the record's data is wrong"
 
 
 class DamagedRecordError(DataError):
@@ -48,17 +65,13 @@ def _damage(path: str, offset: int, reason: str) -> DamagedRecordError:
 
 def _length_at(path: str, offset: int, header: bytes, bytes_left: int) -> int:
     """The record's length out of its header, or DamagedRecordError."""
-    if len(header) < HEADER_BYTES:
-        raise _damage(path, offset, f"the file ends inside a record header ({len(header)} of {HEADER_BYTES} bytes)")
-    length, crc = struct.unpack("<QI", header)
-    if crc != masked_crc(header[:8]):
-        raise _damage(path, offset, "the checksum of the record's length is wrong")
-    if length + FOOTER_BYTES > bytes_left:
-        missing = length + FOOTER_BYTES - bytes_left
-        raise _damage(
-            path, offset, f"the record is cut short: {missing} of its {length + FOOTER_BYTES} bytes are missing"
-        )
-    return int(length)
+    length, flaw = read_header(header)
+    missing = length + FOOTER_BYTES - bytes_left
+    if not flaw and missing > 0:
+        flaw = cut_short(length, missing)
+    if flaw:
+        raise _damage(path, offset, flaw)
+    return length
 
 
 def count_records(path: str, *, on_damage: Callable[[DamagedRecordError], None] | None = None) -> int:
@@ -112,13 +125,14 @@ def read_records(
                 on_damage(DamagedRecordError(damage.summary, found=f"{path} {damage.found}; {left}"))
                 return
             body = file.read(length + FOOTER_BYTES)
-            data, (crc,) = body[:length], struct.unpack("<I", body[length:])
-            if crc == masked_crc(data):
+            data = body[:length]
+            flaw = data_flaw(data, body[length:])
+            if not flaw:
                 yield offset, data
             elif on_damage is None:
-                raise _damage(path, offset, "the checksum of the record's data is wrong")
+                raise _damage(path, offset, flaw)
             else:
-                on_damage(_damage(path, offset, "the checksum of the record's data is wrong"))
+                on_damage(_damage(path, offset, flaw))
             offset += HEADER_BYTES + length + FOOTER_BYTES
 
 

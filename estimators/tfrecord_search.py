@@ -9,9 +9,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from estimators.tfrecord_framing import HEADER_BYTES
+from estimators.tfrecord_framing import HEADER_BYTES, MASK_DELTA
 
-_MASK_DELTA = np.uint32(0xA282EAD8)
 _POLYNOMIAL = 0x82F63B78  # of CRC32C, reflected (RFC 3720, B.4)
 
 
@@ -40,7 +39,7 @@ def possible_headers(data: bytes) -> list[int]:
     for index in range(8):
         crc = _TABLE[(crc ^ octets[places + index]) & 0xFF] ^ crc >> np.uint32(8)
     crc = ~crc
-    masked = (crc >> np.uint32(15) | crc << np.uint32(17)) + _MASK_DELTA
+    masked = (crc >> np.uint32(15) | crc << np.uint32(17)) + np.uint32(MASK_DELTA)
     stored = np.zeros(len(places), np.uint32)
     for index in range(4):
         stored |= octets[places + 8 + index].astype(np.uint32) << np.uint32(8 * index)

@@ -21,7 +21,7 @@ import uuid
 from collections.abc import Callable, Iterator
 
 from estimators import storage
-from estimators.errors import HarnessError, InfrastructureError
+from estimators.errors import HarnessError, InfrastructureError, one_line
 from estimators.process_identity import this_process
 from estimators.train_dir_holder import LOCK_FILE, SILENT_SECS, Holder, read_holder, refused, shows_life
 
@@ -193,7 +193,7 @@ def _unusable(train_dir: str, error: Exception) -> InfrastructureError:
     return InfrastructureError(
         "--train_dir cannot be written" if there else "--train_dir is gone",
         asked=f"--train_dir={train_dir}",
-        found=" ".join(str(error).split()),
+        found=one_line(error),
         change="look for a full disk or a lost mount, and give the same command again: it continues from the "
         "newest checkpoint",
     )

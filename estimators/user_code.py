@@ -1,4 +1,4 @@
-"""Errors in code of the user's own, told with his lines of the traceback and none of ours."""
+"""Errors in code of the user's own, told with the user's lines of the traceback and none of ours."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -24,7 +23,7 @@ def find_checkpoint(path: str, *, emptied: str | None = None, announce: Callable
     Raises:
       UserError: there is no checkpoint, none is sound, or it would be deleted.
     """
-    if emptied is not None and _is_in(path, emptied):
+    if emptied is not None and storage.is_inside(path, emptied):
         raise UserError(
             "--start_new_model would delete the checkpoint to start from; nothing was deleted",
             asked=f"--warm_start_from={path} --train_dir={emptied} --start_new_model",
@@ -43,12 +42,6 @@ def find_checkpoint(path: str, *, emptied: str | None = None, announce: Callable
     if torn:
         announce(f"{torn}; {found.newest.prefix} is taken instead")
     return found.newest.prefix
-
-
-def _is_in(path: str, folder: str) -> bool:
-    if not storage.is_remote(path):
-        path, folder = os.path.realpath(path), os.path.realpath(folder)
-    return f"{path}/".startswith(f"{folder.rstrip('/')}/")
 
 
 def _no_checkpoint(path: str, found: str) -> UserError:

@@ -9,7 +9,7 @@ It is the file that launch.inference --output_file=submission.csv writes, with t
 from __future__ import annotations
 
 from cvd_cluster.ray_session import require_absolute_paths
-from estimators.submission.conversion_options import ConversionOptions
+from estimators.submission.json_to_csv_options import JsonToCsvOptions
 from launch.flags import parse_flags, run_command
 
 _PATHS = ("json_prediction_files_pattern", "csv_output_file", "sample_submission")
@@ -17,11 +17,11 @@ _PATHS = ("json_prediction_files_pattern", "csv_output_file", "sample_submission
 
 def main() -> None:
     """Flags -> options -> one conversion."""
-    (options,) = parse_flags("launch.convert_prediction_from_json_to_csv", __doc__, ConversionOptions)
+    (options,) = parse_flags("launch.convert_prediction_from_json_to_csv", __doc__, JsonToCsvOptions)
     require_absolute_paths({name: getattr(options, name) for name in _PATHS})
-    from estimators.submission.conversion import convert
+    from estimators.submission.json_to_csv import json_to_csv
 
-    convert(options)
+    json_to_csv(options)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python -m launch.prepare_data --input=/data/photos --output=/data/set
 
-where /data/photos, a folder or a .zip, holds a folder a class (cats/ dogs/), or cat.0.jpg dog.1.jpg …, or photos
+where /data/photos, a folder or a .zip, holds one folder per class (cats/ dogs/), or cat.0.jpg dog.1.jpg …, or photos
 without classes, which become a test set: 1.jpg 2.jpg …, or with --unlabelled any names (photo.1.jpg). Or draw a small
 data set of cat-like and dog-like faces, without a download:
 

@@ -17,7 +17,8 @@ from estimators import storage
 from estimators.checkpoint_evaluator import begin_report
 from estimators.data_check import DataFiles
 from estimators.errors import InfeasibleError
-from estimators.evaluation_run import EvaluationOptions, PreparedEvaluation, prepare_evaluation
+from estimators.evaluation_options import EvaluationOptions
+from estimators.evaluation_run import PreparedEvaluation, prepare_evaluation
 from estimators.tensorflow_compat import quiet_tensorflow
 from estimators.train_dir import EXPERIMENT_FILE
 
@@ -130,12 +131,8 @@ def _run(
 
 def _absolute(prepared: PreparedEvaluation) -> PreparedEvaluation:
     """The same with absolute paths: Ray's workers have a working directory of their own."""
-
-    def absolute(path: str) -> str:
-        return path if storage.is_remote(path) else os.path.abspath(path)
-
-    options = dataclasses.replace(prepared.options, train_dir=absolute(prepared.options.train_dir))
-    data = DataFiles(tuple(map(absolute, prepared.data.paths)), prepared.data.counts)
+    options = dataclasses.replace(prepared.options, train_dir=storage.absolute(prepared.options.train_dir))
+    data = DataFiles(tuple(map(storage.absolute, prepared.data.paths)), prepared.data.counts)
     return dataclasses.replace(prepared, options=options, data=data)
 
 

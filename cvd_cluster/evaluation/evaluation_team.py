@@ -10,19 +10,18 @@ from typing import Any
 import ray
 
 from cvd_cluster.evaluation.evaluation_worker import PartialEvaluation
-from cvd_cluster.prediction.ray_errors import told_plainly
+from cvd_cluster.ray_errors import told_plainly
 from cvd_cluster.supervision.room import Room
 from estimators.checkpoint_evaluator import EvaluationReport, progress_line
 from estimators.checkpoints import Checkpoint
 from estimators.data_check import DataFiles
-from estimators.errors import DataError, InfrastructureError
+from estimators.errors import DataError, InfrastructureError, one_line
 from estimators.metrics import EvaluationMetrics, EvaluationResult
 from estimators.skipped_records import SkippedRecords
 
 _POLL_SECS = 0.05
 _LOOK_SECS = 1.0
 _SECONDS_OF_SILENCE = 60.0
-_MOST_SHOWN = 300
 # A process, or the node with it, is gone: either before it answered, or with its answer.
 _LOST = (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError, ray.exceptions.ObjectLostError)
 
@@ -62,7 +61,7 @@ class EvaluationTeam:
           UserError: the model or the loss does not fit.
           InfrastructureError: a worker died, or Ray is gone.
         """
-        with told_plainly(_gave_up):
+        with _told_plainly():
             waiting = list(self._loading)
             for call in self._as_they_come(waiting, "built"):
                 waiting.remove(call)
@@ -77,7 +76,7 @@ class EvaluationTeam:
           InfrastructureError: a worker died, and so did the one that took its place, or there is no room for that one;
             or Ray is gone.
         """
-        with told_plainly(_gave_up):
+        with _told_plainly():
             found = self._evaluate_parts(checkpoint)
         whole = EvaluationMetrics()
         for index in sorted(found):
@@ -120,7 +119,7 @@ class EvaluationTeam:
         return found
 
     def _replace(self, index: int, checkpoint: Checkpoint, error: BaseException, *, already: bool) -> None:
-        reason = " ".join(str(error).split())[:_MOST_SHOWN]
+        reason = one_line(error)
         if already:
             raise InfrastructureError(
                 f"Evaluation worker {index} died, and so did the one that took its place",
@@ -203,10 +202,5 @@ def _end(worker: Any) -> None:
         ray.kill(worker)
 
 
-def _gave_up(error: BaseException) -> InfrastructureError:
-    return InfrastructureError(
-        "Ray gave up evaluating",
-        found=f"{type(error).__name__}: {' '.join(str(error).split())[:_MOST_SHOWN]}",
-        change="run the command again; if a process was killed for lack of memory, with fewer --eval_workers or a "
-        "smaller --batch_size",
-    )
+def _told_plainly() -> contextlib.AbstractContextManager[None]:
+    return told_plainly("evaluating", smaller="fewer --eval_workers or a smaller --batch_size")

@@ -52,7 +52,7 @@ def await_machines(options: PredictionOptions, pieces: int, announce: Callable[[
             pass
     except InfeasibleError as error:
         if _is_room_for(_processes(options, 1)[:1]):  # reading may share its CPU
-            announce(f"not all of {wanted} predictors have room ({error.found}); those that do begin")
+            announce(f"only some of {wanted} predictors have room ({error.found}); starting those")
             return
         raise InfeasibleError(
             error.summary,

@@ -52,7 +52,7 @@ def attempts_at(block: Any, batch_size: int, survives: Survives) -> list[RecordP
 
 def _all_are_deadly(count: int) -> InfrastructureError:
     return InfrastructureError(
-        "Predictors die whatever they are given",
+        "Every record kills the predictor",
         found=f"each of {count} records in a row kills every predictor that it is given to",
         change="look at the model: does it crash on pictures? What is predicted already is kept",
     )

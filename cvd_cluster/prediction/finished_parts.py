@@ -134,7 +134,7 @@ class FinishedParts:
 
 
 def _digest(file: InputFile, made_with: Mapping[str, Any]) -> str:
-    parts = [_VERSION, os.path.abspath(file.path) if not storage.is_remote(file.path) else file.path]
+    parts = [_VERSION, storage.absolute(file.path)]
     parts += [file.identity, file.piece_bytes, file.gzip, dict(sorted(made_with.items()))]
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 

@@ -1,4 +1,4 @@
-"""Ray Data without what it spends on nobody: helper processes, and a loop that turns without a rest.
+"""Ray Data without two helper actors that this project does not need, and with a short sleep in its busy loop.
 
 Ray Data starts an actor that keeps statistics for the dashboard, and one that divides a cluster's nodes among several
 data sets; each takes two seconds of a processor just when the predictors load TensorFlow, and reading waits for the

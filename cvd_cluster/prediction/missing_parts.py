@@ -108,7 +108,7 @@ class _Run:
         self, tasks: list[ReadingTask], plan: PoolPlan, session: RaySession, announce: Callable[[str], None]
     ) -> None:
         from cvd_cluster.prediction.predictor_pool import predictor_pool
-        from cvd_cluster.prediction.ray_errors import told_plainly
+        from cvd_cluster.ray_errors import told_plainly
 
         settings = PredictorSettings(
             model_dir=self._prepared.model.model_dir,
@@ -119,7 +119,7 @@ class _Run:
             on_gpu=plan.gpus > 0,
         )
         with (
-            told_plainly(),
+            told_plainly("predicting", smaller="a smaller --batch_size or --max_worker_count"),
             predictor_pool(plan, settings, announce=announce, under_way=self._progress.tell_under_way) as pool,
         ):
             # Ray Data is imported, which takes a second, while the predictors load TensorFlow.

@@ -9,12 +9,11 @@ seam, where the piece before ends elsewhere than this one began; then it is read
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass, field
 
 from cvd_cluster.prediction.input_files import Piece
 from estimators.record_bytes import RecordBytes
-from estimators.tfrecord_framing import FOOTER_BYTES, HEADER_BYTES, masked_crc
+from estimators.tfrecord_framing import FOOTER_BYTES, HEADER_BYTES, cut_short, data_flaw, read_header
 from estimators.tfrecord_search import possible_headers
 
 _FRAME_BYTES = HEADER_BYTES + FOOTER_BYTES
@@ -148,12 +147,9 @@ def _end_within(window: _Window, end: int) -> int:
 def _look_at(window: _Window, at: int) -> tuple[int, str, bool]:
     """The bytes of the record at a place, with its frame; what is wrong, "" if nothing is; whether its end is sure."""
     header = window.get(at, HEADER_BYTES)
-    if len(header) < HEADER_BYTES:
-        reason = f"the file ends inside a record header ({len(header)} of {HEADER_BYTES} bytes)"
-        return 0, window.source.broken or reason, False
-    length, crc = struct.unpack("<QI", header)
-    if crc != masked_crc(header[:8]):
-        return 0, "the checksum of the record's length is wrong", False
+    length, flaw = read_header(header)
+    if flaw:
+        return 0, (len(header) < HEADER_BYTES and window.source.broken) or flaw, False
     if length > _LONGEST_RECORD:
         return 0, f"a record of {length} bytes, and {_LONGEST_RECORD} are the most", False
     size = length + _FRAME_BYTES
@@ -164,14 +160,14 @@ def _look_at(window: _Window, at: int) -> tuple[int, str, bool]:
         data = window.get(at + HEADER_BYTES, length)
         missing = length + FOOTER_BYTES - len(data) - len(footer)
     if missing > 0:
-        reason = f"the record is cut short: {missing} of its {length + FOOTER_BYTES} bytes are missing"
-        return 0, window.source.broken or reason, False
-    if struct.unpack("<I", footer)[0] == masked_crc(data):
+        return 0, window.source.broken or cut_short(length, missing), False
+    flaw = data_flaw(data, footer)
+    if not flaw:
         return size, "", True
     # Where bytes were lost or put in, the length is right and leads astray.
     following = window.get(at + size, HEADER_BYTES)
     sure = not following or possible_headers(following) == [0]
-    return size, "the checksum of the record's data is wrong", sure
+    return size, flaw, sure
 
 
 def _search(window: _Window, begin: int, end: int) -> int | None:

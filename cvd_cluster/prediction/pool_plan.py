@@ -57,7 +57,7 @@ def plan_pool(
     if gpus_per_worker:
         if gpus < gpus_per_worker:
             raise InfeasibleError(
-                "No predictor can have as many GPUs",
+                "No predictor can get that many GPUs",
                 asked=f"--gpus_per_worker={gpus_per_worker:g}",
                 found=f"Ray has {gpus:g} GPUs",
                 change="--gpus_per_worker, or a machine or cluster with GPUs",

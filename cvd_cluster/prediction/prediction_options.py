@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 from estimators.errors import UserError
-from estimators.options import Options, option
-from estimators.submission_format import CATEGORY, OUTPUT_FORMAT_HELP, OUTPUT_FORMATS
+from estimators.options import Options, option, refuse_idle
+from estimators.submission_format import CATEGORY, OUTPUT_FORMAT_HELP, OUTPUT_FORMATS, refuse_idle_top_k
 
 _GROUP = "inference"
 FAIL, QUARANTINE, DEFAULT = "fail", "quarantine", "default"
@@ -37,7 +39,7 @@ class PredictionOptions(Options):
         "launch.convert_prediction_from_json_to_csv turns them into the same CSV",
     )
     output_format: str = option(CATEGORY, group=_GROUP, choices=OUTPUT_FORMATS, help=OUTPUT_FORMAT_HELP)
-    top_k: int = option(20, group=_GROUP, at_least=1, help="pairs a line at the most, with --output_format=top_k")
+    top_k: int = option(20, group=_GROUP, at_least=1, help="most pairs per line, with --output_format=top_k")
     sample_submission: str | None = option(
         None, group=_GROUP, help="the CSV that the competition gives as a sample; the ids must be those in it"
     )
@@ -86,7 +88,7 @@ class PredictionOptions(Options):
             )
         if (self.output_file is None) == (self.output_path is None):
             raise UserError(
-                "One output must be named",
+                "Exactly one output must be given",
                 asked="neither --output_file nor --output_path" if self.output_file is None else "both of them",
                 change="--output_file to a CSV, or --output_path to a folder for JSON lines",
             )
@@ -98,10 +100,28 @@ class PredictionOptions(Options):
             )
         if self.output_format != CATEGORY and not self.is_csv:
             raise UserError(
-                "--output_format is of a CSV; JSON lines and Parquet hold all classes and probabilities anyway",
+                "--output_format applies to a CSV only; JSON lines and Parquet hold all classes anyway",
                 asked=f"--output_format={self.output_format} with {self.output_flag}={self.output}",
                 change="leave --output_format out, or --output_file to a name that ends in .csv",
             )
+
+    @classmethod
+    def from_flags(cls, given: Mapping[str, Any]) -> Self:
+        """See Options."""
+        made = cls(**given)
+        refuse_idle_top_k(given, made.output_format)
+        if made.on_bad_record != DEFAULT:
+            refuse_idle(
+                given,
+                ("default_category",),
+                beside=f"--on_bad_record={made.on_bad_record}",
+                change=f"or --on_bad_record={DEFAULT}",
+            )
+        if made.model_dir is not None:
+            refuse_idle(
+                given, ("train_dir",), beside="--model_dir", change="or leave --model_dir out, for its newest model"
+            )
+        return made
 
     @property
     def output(self) -> str:

@@ -18,7 +18,7 @@ import ray
 from cvd_cluster.prediction.crash_search import attempts_at
 from cvd_cluster.prediction.pool_plan import PoolPlan
 from cvd_cluster.prediction.predictor import Predictor, PredictorSettings
-from estimators.errors import InfrastructureError
+from estimators.errors import InfrastructureError, one_line
 
 # The blocks that a predictor works on at the same time: while TensorFlow decodes one, Python prepares the other.
 _BLOCKS_IN_FLIGHT = 2
@@ -28,7 +28,6 @@ _LOOK_SECS = 1.0
 _DEATHS_TOLERATED = 1
 # A dozen pieces in a row may each hold a record that is deadly; each is given to two predictors.
 _DEATHS_IN_A_ROW = 24
-_MOST_SHOWN = 300
 
 
 @dataclass
@@ -109,7 +108,7 @@ class PredictorPool:
 
         Raises:
           ray.exceptions.RayError: a predictor raised an error (which is the `cause`).
-          InfrastructureError: predictors die whatever they are given.
+          InfrastructureError: predictors keep dying, whatever they are given.
         """
         for block in blocks:
             yield from self._give(_Work(block))
@@ -187,9 +186,9 @@ class PredictorPool:
     def _replace(self, actor: Any, error: Exception) -> None:
         self._deaths_in_a_row += 1
         if self._deaths_in_a_row > _DEATHS_IN_A_ROW:
-            last = " ".join(str(error).split())[:_MOST_SHOWN]
+            last = one_line(error)
             raise InfrastructureError(
-                "Predictors die whatever they are given",
+                "Predictors keep dying",
                 found=f"{self._deaths_in_a_row} deaths in a row, the last of them: {last}",
                 change="a smaller --batch_size or --max_worker_count if memory runs out; else look at the model. What "
                 "is predicted already is kept, and the same command goes on",

@@ -109,7 +109,6 @@ def _input_files(options: PredictionOptions, piece_bytes: int) -> tuple[InputFil
             check_first_record(
                 path,
                 flag=_FLAG,
-                num_classes=None,
                 other_policies="--on_bad_record=quarantine",
                 max_pixels=options.max_image_pixels,
             )

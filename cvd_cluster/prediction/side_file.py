@@ -17,7 +17,6 @@ from cvd_cluster.prediction.submission_merge import Merged
 from estimators import storage
 from estimators.errors import UserError
 
-_READ_AT_ONCE = 1 << 20
 _LIBRARIES = ("ray", "pyarrow", "numpy", "distributed-estimator-cluster")
 
 
@@ -81,11 +80,8 @@ def _digests(output: str) -> Any:
 
 
 def _sha256(path: str) -> str:
-    digest = hashlib.sha256()
     with storage.open_binary(path) as file:
-        while part := file.read(_READ_AT_ONCE):
-            digest.update(part)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # it needs less than an IO
 
 
 def _version(name: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -108,7 +107,7 @@ def json_output(folder: str, shards: int, *, ready: storage.Ready = storage.noth
     """
     from estimators.submission.prediction_columns import json_lines
 
-    hidden = os.path.join(folder, f".{_RESULTS}.{uuid.uuid4().hex[:8]}.partial")  # as storage.written_whole names them
+    hidden = storage.hidden_partial(results_prefix(folder))
     names = [shard_name(_RESULTS, index, shards) for index in range(shards)]
     with contextlib.ExitStack() as stack:
         stack.callback(storage.delete, hidden)

@@ -82,8 +82,9 @@ class RunProgress:
         return self._seen[name].first_step_time
 
     def stalls(self, snapshot: GroupSnapshot, timeout_secs: float) -> list[Stall]:
-        """The roles that should make steps and made none for so long, the likely culprit first; and with one those that
-        will have made none for so long in a moment.
+        """The roles that made no step for longer than the timeout, the likely culprit first.
+
+        If one that trains is among them, also those that will exceed it in a moment.
 
         A process that has made no step yet has two minutes at least.
 

@@ -16,6 +16,7 @@ from estimators.conversion.ordered_processes import map_in_order
 from estimators.conversion.progress import shown
 from estimators.data_check import matching_files
 from estimators.errors import DataError, UserError
+from estimators.storage.access import check_access
 
 _MOST_SHOWN = 20
 # Less data than this does not make up for the start of another process.
@@ -33,9 +34,10 @@ def check_data_set(
       num_processes: how many processes read; None takes as many as are worth it.
 
     Raises:
-      UserError: no file matches.
+      UserError: no file matches, or a bucket refuses.
       DataError: something is wrong.
     """
+    check_access(read={"check": options.check})
     folder = os.path.expanduser(options.check)
     paths = _shards_in(folder) if storage.is_dir(folder) else matching_files(options.check, flag="check")
     manifests = {folder: read_manifest(folder) for folder in sorted({data_set_folder(path) for path in paths})}

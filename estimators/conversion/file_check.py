@@ -11,8 +11,8 @@ from PIL import Image
 
 from estimators import storage
 from estimators.conversion.manifest import NAME, ShardEntry
-from estimators.data_check import pillow_error
-from estimators.record_schema import IMAGE_ENCODED, IMAGE_ID, Example, field_error, parse_example
+from estimators.record_check import pillow_error, record_fault
+from estimators.record_schema import IMAGE_ENCODED, IMAGE_ID, Example
 from estimators.tfrecord_framing import DamagedRecordError, read_records
 
 
@@ -94,23 +94,12 @@ def check_file(task: FileToCheck) -> CheckedFile:
 
 def _checked(data: bytes, num_classes: int) -> tuple[Example | None, str | None]:
     """The record, and what is wrong with it."""
-    try:
-        example = parse_example(data)
-    except ValueError as error:
-        return None, str(error)
-    if problem := field_error(data):
-        return example, problem
-    if example.encoded is None:
-        return example, f"it has no {IMAGE_ENCODED}"
-    if example.image_id is None:
-        return example, f"it has no {IMAGE_ID}"
-    if example.label is not None and not 0 <= example.label < num_classes:
-        return example, f"its label {example.label} is outside [0, {num_classes}), see --num_classes"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about what hinders nobody from decoding the picture
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        problem = pillow_error(example.encoded)
-    return example, f"its picture does not decode: {problem}" if problem else None
+        return record_fault(
+            data, needed=(IMAGE_ENCODED, IMAGE_ID), num_classes=num_classes, decoding_error=pillow_error
+        )
 
 
 def _differences(path: str, entry: ShardEntry, count: int) -> list[str]:

@@ -152,18 +152,14 @@ def _entry(shard: Mapping[str, Any]) -> ShardEntry:
     )
 
 
-def _absolute(path: str) -> str:
-    return path if storage.is_remote(path) else os.path.abspath(path)
-
-
 def data_set_folder(path: str) -> str:
     """The folder whose manifest would list the shard `path`."""
-    return os.path.dirname(os.path.dirname(_absolute(path)))
+    return os.path.dirname(os.path.dirname(storage.absolute(path)))
 
 
 def entry_of(manifest: Manifest, path: str) -> ShardEntry | None:
     """What the manifest of its folder says about the shard `path`; None if it does not list it."""
-    folder, name = os.path.split(_absolute(path))
+    folder, name = os.path.split(storage.absolute(path))
     relative = f"{os.path.basename(folder)}/{name}"
     return next((shard for shard in manifest.shards if shard.path == relative), None)
 

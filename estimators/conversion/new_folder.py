@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import uuid
 from collections.abc import Iterable, Iterator
 
 from estimators import storage
-from estimators.errors import DataError, UserError
+from estimators.errors import DataError, UserError, first_of
 from estimators.storage.access import check_access
 
 _INCOMPLETE = ".incomplete"
@@ -39,8 +38,7 @@ def check_is_new(path: str) -> None:
     if _INCOMPLETE in names:
         raise _refuse(path, "it holds a part of a data set: its conversion is still at work, or was cut off")
     if names:
-        shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-        raise _refuse(path, f"it exists and holds {len(names)} names: {shown}")
+        raise _refuse(path, f"it exists and holds {len(names)} names: {first_of(names)}")
     if storage.exists(path) and not storage.is_dir(path):
         raise _refuse(path, "it is a file")
 
@@ -60,8 +58,7 @@ def new_folder(path: str) -> Iterator[str]:
         with _under_a_sign(path):
             yield path
         return
-    parent, name = os.path.split(path)
-    staging = os.path.join(parent, f".{name}.{uuid.uuid4().hex[:8]}.partial")
+    staging = storage.hidden_partial(path)
     try:
         storage.make_dirs(staging)
     except OSError as error:

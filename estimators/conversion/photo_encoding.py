@@ -9,6 +9,8 @@ from typing import Literal, TypeAlias
 
 from PIL import Image, UnidentifiedImageError
 
+from estimators.errors import one_line
+
 QUALITY = 95
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 # A JPEG with several pictures in it, as telephones write them; whoever reads a JPEG finds the first.
@@ -65,7 +67,7 @@ def encode_photo(data: bytes) -> EncodedPhoto:
     except MemoryError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds for bytes that lie
-        raise NoPictureError(" ".join(str(error).split()) or type(error).__name__) from error
+        raise NoPictureError(one_line(error)) from error
 
 
 def _encoded(image: Image.Image, data: bytes) -> EncodedPhoto:

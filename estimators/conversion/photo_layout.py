@@ -2,7 +2,7 @@
 
 Three layouts are known, each also inside one more folder, as in an unpacked archive:
 
-    cats/a.jpg dogs/b.jpg …       a folder a class; a class folder may hold folders
+    cats/a.jpg dogs/b.jpg …       one folder per class; a class folder may hold folders
     cat.0.jpg dog.1.jpg …         the class in front of a number
     1.jpg 2.jpg 10.jpg …          no classes: a test set
 
@@ -16,7 +16,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from estimators.errors import DataError, UserError
+from estimators.errors import DataError, UserError, first_of
 
 # Kinds that cannot be converted are here too, so that they are reported and not passed over.
 PICTURE_SUFFIXES = frozenset(
@@ -25,7 +25,6 @@ PICTURE_SUFFIXES = frozenset(
 _WITH_CLASS = re.compile(r"(?P<class_name>.+)\.\d+\.[^.]+")
 _SPLIT_NAMES = re.compile(r"(train|val|valid|validation|test)(ing)?\d*", re.IGNORECASE)
 _TEST_SET = re.compile(r"test(ing)?\d*", re.IGNORECASE)
-_MOST_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -190,7 +189,7 @@ def _check_ids(photos: Sequence[Photo], asked: str) -> None:
 def _shown(names: Sequence[str], nothing: str) -> str:
     if not names:
         return nothing
-    return f"{len(names)}: {', '.join(names[:_MOST_SHOWN])}" + (", …" if len(names) > _MOST_SHOWN else "")
+    return f"{len(names)}: {first_of(names)}"
 
 
 def _one_class(name: str, asked: str) -> UserError:
@@ -205,7 +204,7 @@ def _one_class(name: str, asked: str) -> UserError:
 
 def _refused(summary: str, asked: str, found: str, change: str = "") -> UserError:
     known = (
-        "give --input a folder a class (cats/ dogs/), or names such as cat.0.jpg dog.1.jpg, or photos without classes "
-        "(with --unlabelled they may have any names)"
+        "give --input one folder per class (cats/ dogs/), or names such as cat.0.jpg dog.1.jpg, or photos without "
+        "classes (with --unlabelled they may have any names)"
     )
     return UserError(summary, asked=asked, found=found, change=change or known)

@@ -17,7 +17,7 @@ class PhotoOptions(DataSetOptions):
 
     input: str = option(
         group="photos",
-        help="convert the photos in this folder or .zip: a folder a class (cats/ dogs/), or cat.0.jpg dog.1.jpg …, or "
+        help="convert the photos in this folder or .zip: one folder per class (cats/ dogs/), or cat.0.jpg …, or "
         "a folder of photos without classes, which becomes test/ alone",
     )
     unlabelled: bool = option(

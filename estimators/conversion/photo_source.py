@@ -58,7 +58,7 @@ class FolderSource:
         """See PhotoSource."""
         path = os.path.join(self._path, name)
         if not storage.is_remote(path) and os.path.exists(path) and not os.path.isfile(path):
-            raise UnreadableError("it is no regular file")  # to open a named pipe would wait for ever
+            raise UnreadableError("it is not a regular file")  # to open a named pipe would wait for ever
         try:
             if storage.size(path) > MOST_BYTES:
                 raise UnreadableError(f"it is larger than {MOST_BYTES >> 20} MiB")
@@ -159,7 +159,7 @@ def open_source(path: str) -> Iterator[PhotoSource]:
             raise DataError(
                 "The photos cannot be read",
                 asked=f"--input={path}",
-                found=f"it is no folder, and no .zip that can be opened: {error}",
+                found=f"it is not a folder, nor a .zip that can be opened: {error}",
                 change="--input to a folder of photos or a .zip of one",
             ) from error
         yield ZipSource(path, archive)

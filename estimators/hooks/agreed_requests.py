@@ -1,4 +1,4 @@
-"""A checkpoint, or the end of training, at any moment, and in the same step on every worker."""
+"""A checkpoint by the clock, or the end of training, at any moment, and in the same step on every worker."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from estimators.hooks.checkpoint_saving import AtMultiples
 
 
 class AgreedRequests(tf.estimator.SessionRunHook):  # type: ignore[misc]
-    """Asks for a checkpoint, or for the end of training after one; any thread of the process may ask.
+    """Asks for a checkpoint when one is due by the clock, and ends training after one at a request, of any thread.
 
     Under MultiWorkerMirrored saving runs collective operations, which hang unless every worker runs them in the same
     step. So a request of one worker is summed over all of them with the gradients of a step, and all obey after that
@@ -25,17 +25,13 @@ class AgreedRequests(tf.estimator.SessionRunHook):  # type: ignore[misc]
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._save, self._stop = threading.Event(), threading.Event()
+        self._stop = threading.Event()
         self._timer: AtMultiples | None = None
         self._every_secs: float | None = None
         self._signal: Any = None
         self._agreed: Any = None
         self.stopped = False
         """True once training was ended by a request."""
-
-    def request_save(self) -> None:
-        """A checkpoint after the next step."""
-        self._save.set()
 
     def request_stop(self) -> None:
         """A checkpoint after the next step, and then no further one."""
@@ -63,7 +59,7 @@ class AgreedRequests(tf.estimator.SessionRunHook):  # type: ignore[misc]
 
     def before_run(self, run_context: Any) -> Any:
         """Says what this process asks for."""
-        wanted = [float(self._save_wanted()), float(self._stop.is_set())]
+        wanted = [float(self._save_is_due()), float(self._stop.is_set())]
         if self._agreed is None:
             self._asked = wanted
             return None
@@ -72,16 +68,14 @@ class AgreedRequests(tf.estimator.SessionRunHook):  # type: ignore[misc]
     def after_run(self, run_context: Any, run_values: Any) -> None:
         """Has the saver obey, which comes next, and ends training if that was asked."""
         save, stop = self._asked if self._agreed is None else run_values.results
-        if save or stop:
-            self._save.clear()
-            if self._timer is not None:
-                self._timer.force()
+        if (save or stop) and self._timer is not None:
+            self._timer.force()
         if stop:
             self.stopped = True
             run_context.request_stop()
 
-    def _save_wanted(self) -> bool:
-        if self._save.is_set() or self._every_secs is None or self._timer is None:
-            return self._save.is_set()
+    def _save_is_due(self) -> bool:
+        if self._every_secs is None or self._timer is None:
+            return False
         saved_at = self._timer.last_triggered_time()
         return saved_at is not None and self._clock() - saved_at >= self._every_secs

@@ -8,10 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from estimators.checkpoints import latest_checkpoint
-from estimators.errors import UserError
+from estimators.errors import UserError, first_of
 from estimators.experiment_options import ExperimentOptions
-
-_MOST_NAMED = 3
 
 
 class FiniteTrainingHook(tf.estimator.SessionRunHook):  # type: ignore[misc]
@@ -62,10 +60,9 @@ class FiniteTrainingHook(tf.estimator.SessionRunHook):  # type: ignore[misc]
         finite, step = session.run((self._finite, self._step))
         if not all(finite):
             names = [variable.op.name for variable, good in zip(self._variables, finite, strict=True) if not good]
-            some = ", ".join(names[:_MOST_NAMED]) + (", …" if len(names) > _MOST_NAMED else "")
             raise self._stopped(
                 f"Variables are NaN or infinite after step {step}, so training stopped there and they were not saved",
-                f"{len(names)} of {len(finite)} variables: {some}; ",
+                f"{len(names)} of {len(finite)} variables: {first_of(names)}; ",
             )
 
     def _stopped(self, summary: str, found: str = "") -> UserError:

@@ -28,7 +28,7 @@ def checked_batch(predictions: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Pr
     scores, truth = np.asarray(predictions), np.asarray(labels)
     if scores.ndim != 2 or scores.shape[1] == 0:
         raise ValueError(
-            f"predictions must have the shape [N, 1] (one sigmoid column) or [N, K] (a column a class), "
+            f"predictions must have the shape [N, 1] (one sigmoid column) or [N, K] (one column per class), "
             f"not {list(scores.shape)}"
         )
     _require_same_shape(scores, truth)
@@ -50,7 +50,7 @@ def _require_same_shape(scores: npt.NDArray[Any], labels: npt.NDArray[Any]) -> N
     if scores.shape != labels.shape:
         hint = ""
         if scores.ndim == labels.ndim == 2 and labels.shape[1] == 1:
-            hint = "; give class numbers as one-hot rows when there is a column a class"
+            hint = "; give class numbers as one-hot rows when there is one column per class"
         raise ValueError(
             f"labels must have the shape of the predictions, {list(scores.shape)}, not {list(labels.shape)}{hint}"
         )

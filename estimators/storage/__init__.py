@@ -6,6 +6,7 @@ bucket.py        gs://, by Google's client; the objects of a bucket as files
 arrow_files.py   s3:// and others, by Arrow, to be read and no more
 name_patterns.py patterns where there is a list of names alone
 bucket_client.py that client, its time limits, and its errors as OSErrors
+hidden_partials.py  names of what is being written
 access.py        whether what flags name in a bucket can be reached, before anything begins
 
 TensorFlow reads data and checkpoints, and writes checkpoints, by its own file system; docs/storage.md says what lies
@@ -14,6 +15,7 @@ where and what is promised there.
 
 from estimators.storage.files import (
     Ready,
+    absolute,
     append_line,
     create_text,
     delete,
@@ -22,7 +24,7 @@ from estimators.storage.files import (
     glob,
     identity,
     is_dir,
-    is_hidden_partial,
+    is_inside,
     is_remote,
     list_dir,
     make_dirs,
@@ -39,18 +41,22 @@ from estimators.storage.files import (
     write_text,
     written_whole,
 )
+from estimators.storage.hidden_partials import hidden_partial, is_hidden_partial
 
 __all__ = [
     "Ready",
+    "absolute",
     "append_line",
     "create_text",
     "delete",
     "delete_partials_of",
     "exists",
     "glob",
+    "hidden_partial",
     "identity",
     "is_dir",
     "is_hidden_partial",
+    "is_inside",
     "is_remote",
     "list_dir",
     "make_dirs",

@@ -2,16 +2,18 @@
 
 A command can check its input without the seconds that `import tensorflow` takes: nothing here imports it, and Google's
 client is imported when the first `gs://` is met.
+
+Every function raises OSError, for a bucket too: FileNotFoundError, PermissionError, or another with errno set.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import os
 from collections.abc import Callable, Iterator
 from typing import IO
 
+from estimators.errors import first_of
 from estimators.storage.arrow_files import ArrowFiles
 from estimators.storage.bucket import BucketFiles
 from estimators.storage.local_files import LocalFiles
@@ -22,6 +24,18 @@ _LOCAL, _BUCKETS, _OTHERS = LocalFiles(), BucketFiles(), ArrowFiles()
 def is_remote(path: str) -> bool:
     """True for `scheme://…`."""
     return "://" in path
+
+
+def absolute(path: str) -> str:
+    """A path that means the same in a process with another working directory."""
+    return path if is_remote(path) else os.path.abspath(path)
+
+
+def is_inside(path: str, folder: str) -> bool:
+    """True if `path` is `folder` or lies below it, links resolved."""
+    if not is_remote(path):
+        path, folder = os.path.realpath(path), os.path.realpath(folder)
+    return f"{path}/".startswith(f"{folder.rstrip('/')}/")
 
 
 def _of(path: str) -> LocalFiles | BucketFiles:
@@ -74,9 +88,9 @@ def modified_ns(path: str) -> int:
 
 
 def identity(path: str) -> str:
-    """What is another one after the file `path` was written again, even to the same size and with its old time set.
+    """A text that changes whenever the file `path` is written again, even with the same size and its old time set.
 
-    On a local disk that is also after it was renamed; nobody can set the time of the last change of its inode.
+    On a local disk also when it is renamed; nobody can set the time of the last change of its inode.
     """
     return _reader_of(path).identity(path)
 
@@ -124,7 +138,7 @@ Ready = Callable[[], None]
 
 
 def nothing_more() -> None:
-    """The Ready of who has nothing to do before a file appears."""
+    """Does nothing; the default of `ready`."""
 
 
 @contextlib.contextmanager
@@ -169,7 +183,7 @@ def replace_text(path: str, text: str, *, known: str) -> str | None:
     return _BUCKETS.replace(path, text.encode("utf-8"), known)
 
 
-def nearest_names(path: str, limit: int = 3) -> str:
+def nearest_names(path: str) -> str:
     """A few names that do lie in the folder of `path` (a pattern or a file), for an error message."""
     folder = os.path.expanduser(os.path.dirname(path.split(",")[0])) or "."
     if not is_dir(folder):
@@ -177,13 +191,7 @@ def nearest_names(path: str, limit: int = 3) -> str:
     names = list_dir(folder)
     if not names:
         return f"the folder {folder} is empty"
-    shown = ", ".join(names[:limit]) + (", …" if len(names) > limit else "")
-    return f"the folder {folder} holds {len(names)} other names: {shown}"
-
-
-def is_hidden_partial(name: str) -> bool:
-    """True for the neighbours that `written_whole` makes and that a killed process may have left."""
-    return fnmatch.fnmatch(name, ".*.partial")
+    return f"the folder {folder} holds {len(names)} other names: {first_of(names)}"
 
 
 def delete_partials_of(path: str) -> None:

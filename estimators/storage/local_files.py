@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import glob
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from typing import IO
+
+from estimators.storage.hidden_partials import hidden_partial, is_hidden_partial
 
 
 class LocalFiles:
@@ -92,8 +92,7 @@ class LocalFiles:
     @contextlib.contextmanager
     def written_whole(self, path: str, ready: Callable[[], None]) -> Iterator[IO[bytes]]:
         """The bytes go to a hidden neighbour, which is renamed onto `path` at the end, or deleted after an error."""
-        folder, name = os.path.split(path)
-        partial = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:8]}.partial")
+        partial = hidden_partial(path)
         try:
             with open(partial, "wb") as file:
                 yield file
@@ -101,7 +100,7 @@ class LocalFiles:
                 os.fsync(file.fileno())
             ready()
             os.replace(partial, path)
-            _sync_folder(folder or ".")
+            _sync_folder(os.path.dirname(path) or ".")
         except BaseException:
             self.delete(partial)
             raise
@@ -127,7 +126,7 @@ class LocalFiles:
         """See files.py."""
         folder, name = os.path.split(path)
         for found in self.names_in(folder or "."):
-            if fnmatch.fnmatch(found, f".{glob.escape(name)}.????????.partial"):
+            if is_hidden_partial(found, of=name):
                 self.delete(os.path.join(folder, found))
 
 

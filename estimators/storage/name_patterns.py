@@ -1,4 +1,4 @@
-"""Patterns of names where nothing but a list of names is there to be matched, as a local disk's glob matches them."""
+"""Glob patterns matched against a plain list of names, by the rules of a local disk."""
 
 from __future__ import annotations
 

@@ -116,14 +116,14 @@ def _lines(path: str) -> Iterator[tuple[int, bytes]]:
 def _parsed(line: bytes) -> _Row:
     row = json.loads(line.decode("utf-8"))
     if not isinstance(row, dict):
-        raise ValueError("it is no object")
+        raise ValueError("it is not an object")
     if missing := [name for name in (IMAGE_ID, CLASS_INDEXES, PREDICTIONS) if name not in row]:
         raise ValueError(f"it has no {missing[0]}")
     image_id, classes, numbers = row[IMAGE_ID], row[CLASS_INDEXES], row[PREDICTIONS]
     if isinstance(image_id, list) and len(image_id) == 1:  # a batch of one, as some models of 2017 answered
         (image_id,), (classes,), (numbers,) = image_id, _one(classes), _one(numbers)
     if not isinstance(image_id, str) or not image_id:
-        raise ValueError(f"its {IMAGE_ID} is no text")
+        raise ValueError(f"its {IMAGE_ID} is not a text")
     image_id.encode("utf-8")  # half of a surrogate pair, which JSON can hold, is no text either
     if not _all(classes, lambda one: type(one) is int and 0 <= one <= _LARGEST_CLASS):
         raise ValueError(f"its {CLASS_INDEXES} are not a list of classes")

@@ -135,7 +135,7 @@ def _json_strings(texts: Any) -> Any:
 
 
 def _by_class(table: pa.Table, columns: int | None) -> npt.NDArray[np.float32]:
-    """float32 [photos, classes], a column a class."""
+    """float32 [photos, classes], one column per class."""
     lists = _combined(table[CLASS_INDEXES])
     classes = pc.list_flatten(lists).to_numpy()
     count = len(classes) // table.num_rows

@@ -50,7 +50,7 @@ def _sample_ids(path: str) -> Iterator[bytes]:
     except OSError as error:
         raise _unusable(path, error.strerror or str(error)) from None
     except (ValueError, csv.Error) as error:
-        raise _unusable(path, f"no CSV behind line {line}: {error}") from None
+        raise _unusable(path, f"not a valid CSV after line {line}: {error}") from None
 
 
 def _unusable(path: str, found: str) -> UserError:
@@ -122,8 +122,8 @@ class SampleCheck:
         (ours,) = ids_of([row]).values()
         theirs = _rows_of(_sample_ids(self._path), [row])[row]
         return (
-            f"the ids are those of {self._path}, in another order (which counts for nobody who goes by the id): "
-            f"row {row + 1} is {_text(ours)} here and {_text(theirs)} there"
+            f"the ids are those of {self._path}, in another order (this matters only where rows are matched by "
+            f"position): row {row + 1} is {_text(ours)} here and {_text(theirs)} there"
         )
 
     @staticmethod

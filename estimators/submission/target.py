@@ -33,7 +33,7 @@ def check_target(target: str, *, flag: str, inputs: Iterable[str], folder: bool 
     elif folder and storage.exists(path) and not storage.is_dir(path):
         found = "it is a file"
     elif local and os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
-        found = "it is a device or a pipe, which a finished file would take the place of"
+        found = "it is a device or a pipe, and the finished file would replace it"
     elif any(os.path.realpath(path) == os.path.realpath(one) for one in inputs):
         found = "it is one of the input files"
     elif local and not os.path.isdir(above):

@@ -21,7 +21,8 @@ from estimators.checkpoint_evaluator import EvaluationReport, UnreadableCheckpoi
 from estimators.checkpoints import Checkpoint, read_metrics
 from estimators.data_check import DataFiles
 from estimators.errors import DataError, InfeasibleError, InfrastructureError
-from estimators.evaluation_run import EvaluationOptions, evaluate_train_dir
+from estimators.evaluation_options import EvaluationOptions
+from estimators.evaluation_run import evaluate_train_dir
 from estimators.experiment_options import ExperimentOptions
 from estimators.run_state import RunState, write_run_state
 from estimators.train_dir import write_experiment

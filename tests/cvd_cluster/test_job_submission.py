@@ -175,7 +175,7 @@ def test_a_cluster_that_nobody_starts_jobs_on_is_given_up_and_told(client, monke
         raise RuntimeError("status code 500: No available agent to submit job, please try again later.")
 
     monkeypatch.setattr(client, "submit_job", refuse)
-    with pytest.raises(InfrastructureError, match="nobody who starts jobs") as caught:
+    with pytest.raises(InfrastructureError, match="job agent is not running") as caught:
         job_submission.submit("train", ["--x=1"], options())
     assert "--dashboard-agent-listen-port" in caught.value.change
 

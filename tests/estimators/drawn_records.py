@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from estimators.record_schema import serialize_example
+from estimators.record_schema import _example_class, serialize_example
 from estimators.tfrecord_framing import FOOTER_BYTES, HEADER_BYTES, write_record
 
 
@@ -44,6 +44,16 @@ def encoded(image: Image.Image, *, format: str = "JPEG", **how: Any) -> bytes:
 def record(number: int, *, label: int | None = -1) -> bytes:
     """A picture of grey `number`, id `<number>.jpg`; label 0 and 1 in turn, unless one, or None, is given."""
     return serialize_example(picture(number), f"{number}.jpg", number % 2 if label == -1 else label)
+
+
+def raw_record(**lists: Sequence[Any]) -> bytes:
+    """A record with these lists of values, by field and kind, e.g. label__float_list=[1.0]."""
+    keys = {"encoded": "image/encoded", "id": "image/filename", "label": "image/class/label"}
+    message = _example_class()()
+    for name, values in lists.items():
+        key, kind = name.split("__")
+        getattr(message.features.feature[keys[key]], kind).value.extend(values)
+    return bytes(message.SerializeToString())
 
 
 def write_file(path: Path, records: Iterable[bytes]) -> str:

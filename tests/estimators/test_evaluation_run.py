@@ -15,7 +15,8 @@ from estimators.checkpoints import (
     read_metrics,
 )
 from estimators.errors import UserError
-from estimators.evaluation_run import EvaluationOptions, evaluate_train_dir, prepare_evaluation, run_evaluation
+from estimators.evaluation_options import EvaluationOptions
+from estimators.evaluation_run import evaluate_train_dir, prepare_evaluation, run_evaluation
 from estimators.experiment_options import ExperimentOptions
 from estimators.run_state import RunState, write_run_state
 from estimators.train_dir import write_experiment
@@ -128,12 +129,6 @@ def test_more_workers_than_examples_are_refused(run: ExperimentOptions) -> None:
         prepare_evaluation(from_outside(run, eval_workers=11), line=print)
     assert "--eval_workers=11" in caught.value.asked and "10 examples" in caught.value.found
     assert "--eval_workers" in caught.value.change
-
-
-def test_gpus_are_set_aside_for_several_workers_only(run: ExperimentOptions) -> None:
-    assert from_outside(run, eval_workers=2, gpus_per_worker=1)
-    with pytest.raises(UserError, match="--gpus_per_worker is for several"):
-        from_outside(run, gpus_per_worker=1)
 
 
 def test_beside_a_run_the_data_is_that_of_the_run(run: ExperimentOptions, bring: Callable[..., None]) -> None:

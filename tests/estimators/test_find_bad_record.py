@@ -8,7 +8,17 @@ from estimators.data_check import DataFiles, find_bad_record
 from estimators.errors import DataError
 from estimators.record_schema import serialize_example
 from estimators.tfrecord_framing import count_records
-from tests.estimators.drawn_records import cut, flip, noisy_picture, numbered_file, offset_of, record, write_file
+from tests.estimators.drawn_records import (
+    cut,
+    flip,
+    noisy_picture,
+    numbered_file,
+    offset_of,
+    picture,
+    raw_record,
+    record,
+    write_file,
+)
 
 
 def found_in(*paths: str, num_classes: int | None = 2) -> DataError | None:
@@ -19,6 +29,10 @@ def found_in(*paths: str, num_classes: int | None = 2) -> DataError | None:
 BAD = {
     "no label": (record(9, label=None), "it has no image/class/label"),
     "label out of range": (record(9, label=5), "its label 5 is outside [0, 2)"),
+    "two labels": (
+        raw_record(encoded__bytes_list=[picture()], id__bytes_list=[b"9.jpg"], label__int64_list=[0, 1]),
+        "its image/class/label holds 2 values, not one",
+    ),
     "no picture format": (serialize_example(b"hello", "9.jpg", 0), "does not decode: Unknown image file format"),
     "most of a picture": (serialize_example(noisy_picture()[:-2000], "9.jpg", 0), "does not decode: jpeg"),
 }

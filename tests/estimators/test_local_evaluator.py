@@ -105,7 +105,7 @@ def test_predictions_that_are_no_probabilities_are_told(
     predictions, *others = graph._fetches
     with graph._graph.as_default():
         graph._fetches = (predictions * factor, *others)
-    with pytest.raises(UserError, match="predicts what is no probability") as caught:
+    with pytest.raises(UserError, match="predicts values that are not probabilities") as caught:
         evaluator.evaluate(list_checkpoints(run.train_dir)[0])
     assert told in caught.value.found and "sigmoid" in caught.value.change
 

@@ -124,7 +124,7 @@ def test_a_hyper_parameter_without_a_default_is_taken_from_model_params() -> Non
 
 @pytest.mark.parametrize("name", ["num_classes", "is_training", "model_input"])
 def test_what_every_model_is_called_with_is_no_hyper_parameter(name: str) -> None:
-    with pytest.raises(UserError, match=f"{name} is no hyper-parameter"):
+    with pytest.raises(UserError, match=f"{name} is not a hyper-parameter"):
         check_calls(options(model="mine:CnnModel", model_params=f"{name}=3"), CnnModel(), CrossEntropyLoss())
 
 

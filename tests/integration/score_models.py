@@ -10,7 +10,7 @@ from estimators import BaseModel
 
 
 class LinearScores(BaseModel):
-    """W x + b, a column a class."""
+    """W x + b, one column per class."""
 
     predicts_probabilities = False
 

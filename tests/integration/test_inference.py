@@ -17,8 +17,8 @@ from cvd_cluster.prediction.reading_plan import reading_tasks
 from cvd_cluster.ray_session import ray_session
 from estimators.errors import DataError, UserError
 from estimators.record_schema import parse_example, serialize_example
-from estimators.submission.conversion import convert
-from estimators.submission.conversion_options import ConversionOptions
+from estimators.submission.json_to_csv import json_to_csv
+from estimators.submission.json_to_csv_options import JsonToCsvOptions
 from estimators.tfrecord_framing import read_records
 from tests.estimators.drawn_records import claiming, flip, offset_of, picture
 from tests.integration.commands import run_command
@@ -220,12 +220,12 @@ def test_json_lines_become_the_same_csv(runs: Runs, tmp_path: Path) -> None:
     assert (tmp_path / "converted.csv").read_bytes() == runs.output.read_bytes()
     for form in ("probability", "top_k"):
         runs.predict(f"{tmp_path}/in/*", output_format=form)
-        converted = ConversionOptions(
+        converted = JsonToCsvOptions(
             json_prediction_files_pattern=f"{folder}/prediction.results-*",
             csv_output_file=f"{tmp_path}/{form}.csv",
             output_format=form,
         )
-        assert convert(converted) == 46
+        assert json_to_csv(converted) == 46
         assert (tmp_path / f"{form}.csv").read_bytes() == runs.output.read_bytes()
 
 

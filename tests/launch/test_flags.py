@@ -142,8 +142,8 @@ def test_help_says_how_epochs_and_steps_go_together(capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit):
         parse_flags("launch.train", None, ExperimentOptions, argv=["--help"])
     text = " ".join(capsys.readouterr().out.split())
-    assert "5 if max_steps is not given either; with it, what is reached first ends training" in text
-    assert "without num_epochs that one, however many passes it takes" in text
+    assert "(5 if max_steps is not given either); with max_steps too, whichever comes first" in text
+    assert "however many passes it takes; with num_epochs too, whichever comes first" in text
     assert "label_loss_given" not in text
 
 

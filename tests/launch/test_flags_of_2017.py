@@ -7,10 +7,10 @@ import pytest
 from cvd_cluster.cluster_options import ClusterOptions
 from cvd_cluster.prediction.prediction_options import PredictionOptions
 from estimators.data_check import DataFiles
-from estimators.evaluation_run import EvaluationOptions
+from estimators.evaluation_options import EvaluationOptions
 from estimators.experiment_options import ExperimentOptions, StartOptions
 from estimators.options import Options
-from estimators.submission.conversion_options import ConversionOptions
+from estimators.submission.json_to_csv_options import JsonToCsvOptions
 from estimators.training_plan import make_plan
 from launch.flags import parse_flags
 
@@ -41,13 +41,13 @@ DEFAULTS: dict[Classes, dict[str, object]] = {
     },
     (EvaluationOptions,): {"batch_size": 1024, "num_readers": 8, "run_once": False},
     (PredictionOptions,): {"num_readers": 8},
-    (ConversionOptions,): {},
+    (JsonToCsvOptions,): {},
 }
 REQUIRED: dict[Classes, tuple[str, ...]] = {
     TRAIN: ("train_dir", "train_data_pattern"),
     (EvaluationOptions,): ("train_dir", "eval_data_pattern"),
     (PredictionOptions,): ("train_dir", "output_file", "input_data_pattern"),
-    (ConversionOptions,): ("json_prediction_files_pattern", "csv_output_file"),
+    (JsonToCsvOptions,): ("json_prediction_files_pattern", "csv_output_file"),
 }
 
 

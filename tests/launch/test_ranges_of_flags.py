@@ -14,10 +14,10 @@ from cvd_cluster.supervision_options import SupervisionOptions
 from estimators.conversion.photo_options import PhotoOptions
 from estimators.conversion.synthetic_options import SyntheticOptions
 from estimators.errors import UserError
-from estimators.evaluation_run import EvaluationOptions
+from estimators.evaluation_options import EvaluationOptions
 from estimators.experiment_options import ExperimentOptions
 from estimators.options import Options
-from estimators.submission.conversion_options import ConversionOptions
+from estimators.submission.json_to_csv_options import JsonToCsvOptions
 
 # What each class must be given at least.
 GIVEN: dict[type[Options], dict[str, object]] = {
@@ -26,7 +26,7 @@ GIVEN: dict[type[Options], dict[str, object]] = {
     SupervisionOptions: {},
     EvaluationOptions: {"train_dir": "/t", "eval_data_pattern": "/d/*"},
     PredictionOptions: {"train_dir": "/t", "input_data_pattern": "/d/*", "output_file": "/o.csv"},
-    ConversionOptions: {"json_prediction_files_pattern": "/d/*", "csv_output_file": "/o.csv"},
+    JsonToCsvOptions: {"json_prediction_files_pattern": "/d/*", "csv_output_file": "/o.csv"},
     PhotoOptions: {"input": "/in", "output": "/out"},
     SyntheticOptions: {"synthetic": 10, "output": "/out"},
     SubmitOptions: {"address": "http://127.0.0.1:8265"},

@@ -14,7 +14,7 @@ from estimators.conversion.shard_writer import write_split
 from estimators.conversion.synthetic_data_set import write_synthetic_data_set
 from estimators.conversion.synthetic_options import SyntheticOptions
 from estimators.errors import DataError, UserError
-from estimators.record_schema import _example_class, serialize_example
+from estimators.record_schema import serialize_example
 from tests.estimators.drawn_records import (
     cut,
     flip,
@@ -22,6 +22,7 @@ from tests.estimators.drawn_records import (
     numbered_file,
     offset_of,
     picture,
+    raw_record,
     record,
     write_file,
 )
@@ -40,16 +41,6 @@ def faults(pattern: object, **options) -> tuple[DataError, list[str]]:
     with pytest.raises(DataError) as caught:
         check_data_set(CheckOptions(check=str(pattern), **options), announce=lines.append, num_processes=1)
     return caught.value, [line.strip() for line in lines if line.startswith("  ")]
-
-
-def raw_record(**lists) -> bytes:
-    """A record with these lists of values, by field and kind, e.g. label__float_list=[1.0]."""
-    keys = {"encoded": "image/encoded", "id": "image/filename", "label": "image/class/label"}
-    message = _example_class()()
-    for name, values in lists.items():
-        key, kind = name.split("__")
-        getattr(message.features.feature[keys[key]], kind).value.extend(values)
-    return bytes(message.SerializeToString())
 
 
 def test_an_intact_file_gets_a_line_and_the_end_counts_all(tmp_path):

@@ -95,7 +95,7 @@ def test_backslashes_separate_folders_as_windows_means_them(tmp_path):
 
 def test_what_is_neither_a_folder_nor_a_zip_is_refused(tmp_path):
     (tmp_path / "text.zip").write_text("no archive")
-    assert "no .zip that can be opened" in refused_zip(tmp_path / "text.zip").found
+    assert "nor a .zip that can be opened" in refused_zip(tmp_path / "text.zip").found
     with pytest.raises(UserError, match="no photos to convert") as refused, open_source(str(tmp_path / "nothing")):
         pass
     assert "text.zip" in refused.value.found
@@ -120,7 +120,7 @@ def test_a_broken_link_a_pipe_and_a_huge_file_are_unreadable(tmp_path, monkeypat
     with (tmp_path / "huge.jpg").open("wb") as file:
         file.truncate((1 << 20) + 1)
     with open_source(str(tmp_path)) as source:
-        for name, reason in (("broken", "No such file"), ("pipe", "no regular file"), ("huge", "larger than 1 MiB")):
+        for name, reason in (("broken", "No such file"), ("pipe", "not a regular file"), ("huge", "larger than 1 MiB")):
             with pytest.raises(UnreadableError, match=reason):
                 source.read(f"{name}.jpg")
 

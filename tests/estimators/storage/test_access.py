@@ -113,6 +113,9 @@ def test_another_scheme_or_no_bucket_is_a_mistake(path: str) -> None:
             ],
         ),
         ("launch.prepare_data", ["--synthetic=10", "--output=gs://{closed}/set"]),
+        ("launch.prepare_data", ["--input=gs://{closed}/photos.zip", "--output=gs://{bucket}/set"]),
+        ("launch.prepare_data", ["--check=gs://{closed}/train/*"]),
+        ("launch.prepare_data", ["--check=gs://{closed}/set"]),
     ],
 )
 def test_every_command_tells_it_in_one_message(emulator: Emulator, bucket: str, module: str, flags: list[str]) -> None:

@@ -77,4 +77,4 @@ def test_a_row_far_down_that_is_no_csv_is_told_before_anything_begins(tmp_path, 
     (tmp_path / "sample.csv").write_bytes(b"Id,Category\n" + b"1.jpg,0\n" * 50_000 + row + b"\n")
     with pytest.raises(UserError, match="sample submission cannot be used") as caught:
         check_sample(str(tmp_path / "sample.csv"))
-    assert "behind line 50001" in caught.value.found
+    assert "after line 50001" in caught.value.found

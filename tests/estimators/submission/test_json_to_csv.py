@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from estimators.errors import DataError, UserError
-from estimators.submission.conversion import convert
-from estimators.submission.conversion_options import ConversionOptions
+from estimators.submission.json_to_csv import json_to_csv
+from estimators.submission.json_to_csv_options import JsonToCsvOptions
 
 OLD = "an older one\n"
 
@@ -23,20 +23,20 @@ def _line(image_id: object = "1.jpg", classes: object = (1, 0), numbers: object 
     return json.dumps({"image_id": image_id, "class_indexes": classes, "predictions": numbers})
 
 
-def _write(folder: Path, *files: list[str]) -> ConversionOptions:
+def _write(folder: Path, *files: list[str]) -> JsonToCsvOptions:
     for index, lines in enumerate(files):
         name = f"prediction.results-{index:05d}-of-{len(files):05d}"
         (folder / name).write_text("".join(line + "\n" for line in lines), newline="")
     (folder / "out.csv").write_text(OLD)
-    return ConversionOptions(
+    return JsonToCsvOptions(
         json_prediction_files_pattern=f"{folder}/prediction.results-*", csv_output_file=f"{folder}/out.csv"
     )
 
 
-def _refused(options: ConversionOptions, *told: str) -> None:
+def _refused(options: JsonToCsvOptions, *told: str) -> None:
     before = sorted(os.listdir(os.path.dirname(options.csv_output_file)))
     with pytest.raises(UserError) as caught:
-        convert(options)
+        json_to_csv(options)
     assert all(part in str(caught.value) for part in told), str(caught.value)
     assert Path(options.csv_output_file).read_text() == OLD
     assert sorted(os.listdir(os.path.dirname(options.csv_output_file))) == before
@@ -45,7 +45,7 @@ def _refused(options: ConversionOptions, *told: str) -> None:
 def test_the_rows_come_in_the_order_of_the_files_and_their_lines(tmp_path):
     options = _write(tmp_path, [_line("5.jpg"), _line("a,b", (0, 1))], [], [_line("1.jpg", [1], [1])])
     lines: list[str] = []
-    assert convert(options, announce=lines.append) == 3
+    assert json_to_csv(options, announce=lines.append) == 3
     assert Path(options.csv_output_file).read_text() == 'Id,Category\n5.jpg,1\n"a,b",0\n1.jpg,1\n'
     assert lines == [f"wrote 3 rows to {tmp_path}/out.csv, from 3 files"]
 
@@ -54,29 +54,29 @@ def test_the_sample_of_the_competition_is_not_written_over(tmp_path):
     options = _write(tmp_path, [_line("5.jpg")])
     (tmp_path / "out.csv").write_text("Id,Category\n5.jpg,0\n")
     with pytest.raises(UserError, match="cannot be written") as refused:
-        convert(dataclasses.replace(options, sample_submission=options.csv_output_file))
+        json_to_csv(dataclasses.replace(options, sample_submission=options.csv_output_file))
     assert "one of the input files" in refused.value.found
 
 
 def test_a_batch_of_one_as_some_models_of_2017_answered_is_read(tmp_path):
-    assert convert(_write(tmp_path, [_line(["7.jpg"], [[1, 0]], [[0.9, 0.1]])])) == 1
+    assert json_to_csv(_write(tmp_path, [_line(["7.jpg"], [[1, 0]], [[0.9, 0.1]])])) == 1
     assert (tmp_path / "out.csv").read_text() == "Id,Category\n7.jpg,1\n"
 
 
 def test_the_last_line_may_lack_its_end_and_be_followed_by_blank_ones(tmp_path):
     options = _write(tmp_path, [_line("1"), "", _line("2")])
-    assert convert(options) == 2
+    assert json_to_csv(options) == 2
 
 
 BAD_LINES = {
     "no JSON": ("{oops", "no JSON"),
     "cut off": (_line()[:-10], "no JSON"),
-    "no object": ("[1, 2]", "no object"),
+    "no object": ("[1, 2]", "not an object"),
     "no id": (json.dumps({"class_indexes": [1], "predictions": [1.0]}), "no image_id"),
     "no classes": (json.dumps({"image_id": "1", "predictions": [1.0]}), "no class_indexes"),
     "no predictions": (json.dumps({"image_id": "1", "class_indexes": [1]}), "no predictions"),
-    "an empty id": (_line(""), "image_id is no text"),
-    "a number for an id": (_line(17), "image_id is no text"),
+    "an empty id": (_line(""), "image_id is not a text"),
+    "a number for an id": (_line(17), "image_id is not a text"),
     "half a surrogate pair": ('{"image_id": "\\ud800", "class_indexes": [1], "predictions": [1]}', "surrogate"),
     "no class": (_line("1", [], []), "class_indexes"),
     "a class that is no integer": (_line("1", [0.5, 1]), "class_indexes"),
@@ -86,7 +86,7 @@ BAD_LINES = {
     "too large a number": (_line("1", [1], [1e300]), "finite numbers"),
     "a text for a number": (_line("1", [1], ["0.9"]), "finite numbers"),
     "more classes than numbers": (_line("1", [1, 0], [0.9]), "2 class_indexes and 1 predictions"),
-    "a list of two ids": (_line(["1", "2"]), "image_id is no text"),
+    "a list of two ids": (_line(["1", "2"]), "image_id is not a text"),
 }
 
 
@@ -119,18 +119,18 @@ def test_lines_that_are_missing_are_told_by_the_side_file_of_the_prediction(tmp_
     _refused(options, "do not hold all predictions", f"4 rows, by {side}", "3 rows in 2 files")
     for of_something_else in ("{", "[]", json.dumps({"rows": 4, "sha256": {"other": ""}})):
         side.write_text(of_something_else)
-        assert convert(options) == 3
+        assert json_to_csv(options) == 3
 
 
 def test_the_ids_are_compared_with_those_of_a_sample_submission(tmp_path):
     options = _write(tmp_path, [_line("1"), _line("2")], [_line("3")])
     sample = tmp_path / "sample.csv"
-    options = ConversionOptions(**{**options.to_json(), "sample_submission": str(sample)})
+    options = JsonToCsvOptions(**{**options.to_json(), "sample_submission": str(sample)})
     sample.write_text("Id,Category\n1,0\n2,0\n4,0\n")
     _refused(options, "not those of the sample", "1 are missing: 4; 1 are not in it: 3")
     sample.write_text("Id,Category\n1,0\n3,0\n2,0\n")
     lines: list[str] = []
-    assert convert(options, announce=lines.append) == 3
+    assert json_to_csv(options, announce=lines.append) == 3
     assert "in another order" in lines[0] and "row 2 is 2 here and 3 there" in lines[0]
 
 
@@ -156,8 +156,8 @@ def test_a_target_that_cannot_be_written_is_refused(tmp_path, target):
     options = _write(tmp_path, [_line()])
     before = sorted(os.listdir(tmp_path))
     with pytest.raises(UserError, match="cannot be written"):
-        convert(
-            ConversionOptions(
+        json_to_csv(
+            JsonToCsvOptions(
                 json_prediction_files_pattern=options.json_prediction_files_pattern,
                 csv_output_file=f"{tmp_path}/{target}",
             )
@@ -189,10 +189,10 @@ def test_a_full_disk_leaves_the_older_file(tmp_path):
 @pytest.mark.parametrize(("output_format", "second"), [("probability", "1.jpg,0.9"), ("top_k", "1.jpg,1:0.9")])
 def test_the_other_forms_have_the_same_header(tmp_path, output_format, second):
     options = _write(tmp_path, [_line()])
-    convert(ConversionOptions(**{**options.to_json(), "output_format": output_format, "top_k": 1}))
+    json_to_csv(JsonToCsvOptions(**{**options.to_json(), "output_format": output_format, "top_k": 1}))
     assert (tmp_path / "out.csv").read_text() == f"Id,Category\n{second}\n"
 
 
 def test_the_answer_to_a_line_cannot_be_of_both_kinds(tmp_path):
     with pytest.raises(DataError):
-        convert(_write(tmp_path, [_line(["7.jpg"], [1, 0], [0.9, 0.1])]))
+        json_to_csv(_write(tmp_path, [_line(["7.jpg"], [1, 0], [0.9, 0.1])]))

@@ -11,8 +11,8 @@ from estimators import storage
 from estimators.errors import DataError, UserError
 from estimators.scratch_folder import scratch_folder
 from estimators.storage.access import check_access
-from estimators.submission.conversion_options import ConversionOptions
 from estimators.submission.json_results import Place, places_of, read_results, require_all_shards
+from estimators.submission.json_to_csv_options import JsonToCsvOptions
 from estimators.submission.prediction_columns import IMAGE_ID, CsvForm
 from estimators.submission.sample_check import SampleCheck, check_sample
 from estimators.submission.target import check_target, write_errors_told
@@ -21,7 +21,7 @@ from estimators.submission.unique_ids import UniqueIds, hashes_of
 _INPUT, _OUTPUT = "json_prediction_files_pattern", "csv_output_file"
 
 
-def convert(options: ConversionOptions, *, announce: Callable[[str], None] = print) -> int:
+def json_to_csv(options: JsonToCsvOptions, *, announce: Callable[[str], None] = print) -> int:
     """Writes the CSV; needs the same memory for any number of rows.
 
     Args:
@@ -70,7 +70,7 @@ def _input_files(pattern: str) -> list[str]:
     return paths
 
 
-def _write(options: ConversionOptions, paths: list[str], file: Any, folder: str) -> tuple[int, str | None]:
+def _write(options: JsonToCsvOptions, paths: list[str], file: Any, folder: str) -> tuple[int, str | None]:
     """Writes all rows and checks their ids; how many there are, and what is to be told of their order."""
     unique, form = UniqueIds(folder), CsvForm(options.output_format, options.top_k)
     sample = (
@@ -96,7 +96,7 @@ def _write(options: ConversionOptions, paths: list[str], file: Any, folder: str)
 
 def _check_number(paths: list[str], rows: int) -> None:
     """Refuses files that lack lines, where the side file of launch.inference lies beside their folder and tells."""
-    folders = {os.path.dirname(path if storage.is_remote(path) else os.path.abspath(path)) for path in paths}
+    folders = {os.path.dirname(storage.absolute(path)) for path in paths}
     side = folders.pop() + ".json"
     if folders:
         return

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from estimators.errors import HarnessError, InfrastructureError
-
-_MOST_SHOWN = 500
+from estimators.errors import HarnessError, InfrastructureError, one_line
 
 
 @contextlib.contextmanager
-def told_plainly(gave_up: Callable[[BaseException], InfrastructureError] | None = None) -> Iterator[None]:
+def told_plainly(work: str, *, smaller: str) -> Iterator[None]:
     """Turns Ray's errors into the harness's: the one that a worker raised, or an InfrastructureError.
 
     Args:
-      gave_up: makes the latter from the innermost cause; None makes the one of a prediction.
+      work: what Ray was to do, e.g. "predicting".
+      smaller: what to change if memory ran out.
     """
     import ray
 
@@ -24,8 +23,15 @@ def told_plainly(gave_up: Callable[[BaseException], InfrastructureError] | None 
     except ray.exceptions.RayError as error:
         causes = list(_causes(error))
         own = next(filter(_is_own, causes), None)
+        if own:
+            raise own from None
         # Ray puts exceptions without a word at the end.
-        raise own or (gave_up or _gave_up)([cause for cause in causes if str(cause)][-1]) from None
+        cause = ([cause for cause in causes if str(cause)] or causes)[-1]
+        raise InfrastructureError(
+            f"Ray gave up {work}",
+            found=f"{type(cause).__name__}: {one_line(cause)}",
+            change=f"run the command again; if a process was killed for lack of memory, with {smaller}",
+        ) from None
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -39,15 +45,3 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def _is_own(error: BaseException) -> bool:
     # Ray's wrapper around an error of ours is an instance of both classes, but says only what Ray says.
     return isinstance(error, HarnessError) and not hasattr(error, "cause")
-
-
-def _gave_up(error: BaseException) -> InfrastructureError:
-    import ray
-
-    died = isinstance(error, ray.exceptions.RayActorError)
-    return InfrastructureError(
-        "A predictor's process died" if died else "Ray gave up predicting",
-        found=f"{type(error).__name__}: {' '.join(str(error).split())[:_MOST_SHOWN]}",
-        change="run the command again; if a process was killed for lack of memory, with a smaller --batch_size or "
-        "--max_worker_count",
-    )
