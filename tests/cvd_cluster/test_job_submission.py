@@ -191,7 +191,7 @@ def test_a_server_that_is_not_rays_is_told_as_such(monkeypatch):
     server = http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        with pytest.raises(UserError, match="no job server of Ray"):
+        with pytest.raises(UserError, match="not a job server of Ray"):
             job_submission.connected(f"http://127.0.0.1:{server.server_port}")
     finally:
         server.shutdown()

@@ -51,7 +51,7 @@ def test_nodes_for_the_predictors_that_are_asked_for_are_waited_for(
 
 def test_where_fewer_come_those_are_used_and_where_none_comes_that_is_told(cluster: FakeCluster) -> None:
     _, last = awaited(max_worker_count=4, placement_timeout_secs=60)
-    assert last.startswith("not all of 4 predictors have room (1 node(s) after 6") and 1060 < cluster.clock.now < 1070
+    assert last.startswith("only some of 4 predictors have room (1 node(s) after 6") and 1060 < cluster.clock.now < 1070
     cluster.nodes, cluster.busy = [node(8)], True
     assert awaited(max_worker_count=4, placement_timeout_secs=60) == [], "what others have now comes free one by one"
     cluster.nodes = []

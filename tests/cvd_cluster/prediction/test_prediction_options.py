@@ -15,7 +15,7 @@ def test_a_model_must_be_named():
 
 @pytest.mark.parametrize("output", [{}, {"output_file": "/tmp/out.csv", "output_path": "/tmp/out"}])
 def test_exactly_one_output_must_be_named(output):
-    with pytest.raises(UserError, match="One output"):
+    with pytest.raises(UserError, match="Exactly one output"):
         PredictionOptions(input_data_pattern="/data/*", train_dir="/m", **output)
 
 
