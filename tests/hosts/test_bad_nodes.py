@@ -24,16 +24,20 @@ def other_version(cluster: OnPremCluster, package: str) -> Iterator[None]:
     folder = f"{site}/{package}-0.0.1.dist-info"
     text = f"Metadata-Version: 2.1\nName: {package}\nVersion: 0.0.1\n"
     assert h2.run("sh", "-c", f"mkdir {folder} && printf '{text}' >{folder}/METADATA").returncode == 0
-    yield
-    assert h2.run("rm", "-r", folder).returncode == 0
+    try:
+        yield
+    finally:
+        assert h2.run("rm", "-r", folder).returncode == 0
 
 
 @contextlib.contextmanager
 def mounted_over(host: Host, folder: Path) -> Iterator[None]:
     """Something else of the host's own lies over a folder that all share."""
     assert host.run("mount", "-t", "tmpfs", "none", str(folder)).returncode == 0
-    yield
-    assert host.run("umount", str(folder)).returncode == 0
+    try:
+        yield
+    finally:
+        assert host.run("umount", str(folder)).returncode == 0
 
 
 @pytest.mark.parametrize("package", ["tensorflow", "ray"])

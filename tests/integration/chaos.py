@@ -36,7 +36,7 @@ _MAX_STEPS = {"parameter_server": 1200, "multi_worker_mirrored": 400}
 _SAVE_EVERY = 25
 NUM_WORKERS = 2
 # Far over what a quiet machine needs: a test must end, not measure.
-_PATIENCE = 280.0
+_PATIENCE = 600.0
 _STEP_LINE = re.compile(r"training step (\d+) ")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import uuid
 from collections.abc import Iterator
 
 from estimators.checkpoints import failed_steps
@@ -51,7 +52,7 @@ def nodes_for(cell: Cell) -> Iterator[RayNodes | None]:
     if not cell.takes_node:
         yield None
         return
-    mark = f"nodes of {cell}"
+    mark = f"nodes of {cell} {uuid.uuid4().hex}"
     try:
         with ray_nodes(mark) as cluster:
             cluster.add(2)

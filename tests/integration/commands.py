@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
+import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -32,7 +35,7 @@ class Finished:
     def lines(self) -> list[str]:
         return self.output.splitlines()
 
-    def left_behind(self, patience: float = 10.0) -> list[str]:
+    def left_behind(self, patience: float = 30.0) -> list[str]:
         """Command lines of processes that it started and that live on, after a moment of patience."""
         return _lived_on(self.mark, patience)
 
@@ -71,7 +74,8 @@ def running_command(
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The same, still running, as the leader of a process group: yields the process and its mark.
 
-    Its stdout can be read line by line.
+    Its stdout can be read line by line; so that a test cannot wait for its next line for ever, it is ended after ten
+    minutes.
     """
     mark = uuid.uuid4().hex
     process = subprocess.Popen(
@@ -84,11 +88,24 @@ def running_command(
         text=True,
         start_new_session=True,
     )
+    timer = threading.Timer(600, process.kill)
+    timer.daemon = True
+    timer.start()
     try:
         yield process, mark
     finally:
+        timer.cancel()
         end_processes_with(mark)
         process.communicate()
+
+
+def free_port(host: str) -> int:
+    """A port that nobody listens on, below those that the system gives out: nobody is given it before it is used."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((host, port))
+            return port
 
 
 def command_environment(mark: str, extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -102,7 +119,7 @@ def roles_with(mark: str) -> set[int]:
     return set(_command_lines(mark, *_ROLES))
 
 
-def roles_left_behind(mark: str, patience: float = 10.0) -> list[str]:
+def roles_left_behind(mark: str, patience: float = 30.0) -> list[str]:
     """Command lines of those that live on, after a moment of patience."""
     return _lived_on(mark, patience, *_ROLES)
 

@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from ray._private.parameter import RayParams
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID, FakeMultiNodeProvider
 from ray.autoscaler.tags import TAG_RAY_NODE_NAME, TAG_RAY_USER_NODE_TYPE
 
-from tests.integration.commands import command_environment, end_processes_with
+from tests.integration.commands import command_environment, end_processes_with, free_port
 
 _HEAD = "127.0.0.2"
 
@@ -57,9 +56,7 @@ class LoopbackMachines(FakeMultiNodeProvider):  # type: ignore[misc]  # Ray ship
 def growing_cluster(cpus_of_a_node: int, most_nodes: int) -> Iterator[dict[str, str]]:
     """The cluster, for as long as the context lasts; yields the environment of a command that is to join it."""
     mark = uuid.uuid4().hex
-    with socket.socket() as probe:
-        probe.bind((_HEAD, 0))
-        gcs = f"{_HEAD}:{probe.getsockname()[1]}"
+    gcs = f"{_HEAD}:{free_port(_HEAD)}"
     environment = command_environment(
         mark,
         {

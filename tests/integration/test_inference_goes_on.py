@@ -97,6 +97,7 @@ def test_a_driver_that_is_killed_while_it_merges_publishes_nothing_and_computes_
     (tmp_path / "out.csv").write_text(OLD)
     with running_command(COMMAND, "0.1", *_flags(model_dir, photos, tmp_path)) as (process, _):
         _wait_for(process, lambda: any(tmp_path.glob(".out.csv.*.partial")))
+        process.send_signal(signal.SIGSTOP)  # it must not publish while its children are looked up
         everything = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
         for one in everything:  # as at the end of the machine
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -114,7 +115,8 @@ def test_predictors_and_readers_that_are_killed_are_replaced(model_dir, photos, 
     with running_command(COMMAND, "0.1", *_flags(model_dir, photos, tmp_path)) as (process, _):
         for parts in (1, 8):
             _wait_for(process, functools.partial(_has_parts, tmp_path, parts))
-            assert _kill(process.pid, PREDICTOR) == 1
+            # What is computed already may be written while the successor of one that was killed still starts.
+            _wait_for(process, lambda: _kill(process.pid, PREDICTOR) == 1)
             _kill(process.pid, READER)
         output, _ = process.communicate(timeout=180)
     assert process.returncode == 0, output

@@ -104,7 +104,8 @@ def test_a_run_begins_with_the_variables_of_another_under_each_strategy(run: Run
 
 def test_a_loss_class_of_ones_own_is_what_each_strategy_trains_by(run: Run) -> None:
     losses = re.findall(r"training step \d+ \| Loss: (\S+) ", run.done.output)
-    assert losses and set(losses) == {"7.00"}, run.done.output
+    # An asynchronous worker may make all steps up to the NaN before its chief makes one.
+    assert set(losses) == {"7.00"} or (not losses and run.strategy not in SYNCHRONOUS), run.done.output
 
 
 def test_a_loss_that_is_nan_ends_a_run_at_its_step_and_the_last_good_checkpoint_stays(run: Run) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import secrets
+import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -27,6 +26,7 @@ from tests.integration.commands import (
     Finished,
     command_environment,
     end_processes_with,
+    free_port,
     roles_left_behind,
     roles_with,
     run_command,
@@ -39,12 +39,6 @@ _RAY = str(Path(sys.executable).with_name("ray"))
 _ADDRESS = "127.0.0.2"
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_ADDRESS, 0))
-        return int(probe.getsockname()[1])
-
-
 def _folder(mark: str) -> Path:
     # Not pytest's long folder: a Unix socket's path has at most 107 bytes.
     return Path("/tmp") / f"cvd-{mark[:8]}"
@@ -53,7 +47,7 @@ def _folder(mark: str) -> Path:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """`ray start --head`, as a person types it; yields the environment in which its address and token are known."""
-    mark, gcs, dashboard, agent = uuid.uuid4().hex, _free_port(), _free_port(), _free_port()
+    mark, gcs, dashboard, agent = uuid.uuid4().hex, free_port(_ADDRESS), free_port(_ADDRESS), free_port(_ADDRESS)
     env = command_environment(
         mark,
         {
@@ -69,28 +63,36 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         _RAY, "start", "--head", f"--node-ip-address={_ADDRESS}", f"--port={gcs}", f"--dashboard-host={_ADDRESS}",
         f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}", f"--temp-dir={folder}",
         "--num-cpus=4",
-        # Away from the ports that the system gives out, of which three are taken above.
+        # Away from the ports that are taken above, and from those that the system gives out.
         "--min-worker-port=10002", "--max-worker-port=19999",
     ]  # fmt: skip
-    started = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+    made = {**env, "RAY_ADDRESS": f"http://{_ADDRESS}:{dashboard}", "GCS": f"{_ADDRESS}:{gcs}"}
     try:
+        started = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
         assert started.returncode == 0, started.stdout + started.stderr
-        _await_job_server(dashboard)
-        yield {**env, "RAY_ADDRESS": f"http://{_ADDRESS}:{dashboard}", "GCS": f"{_ADDRESS}:{gcs}"}
+        _await_jobs(made)
+        yield made
     finally:
         end_processes_with(mark)
-        subprocess.run(["rm", "-rf", str(folder)], check=True)
+        _remove(folder)
 
 
-def _await_job_server(port: int) -> None:
+def _await_jobs(cluster: dict[str, str]) -> None:
+    # The job server and the agent that starts jobs come up some seconds after `ray start` returned.
+    until = time.monotonic() + 120
+    while (tried := _ray(cluster, "job", "submit", "--", "true")).returncode != 0:
+        assert time.monotonic() < until, tried.stdout + tried.stderr
+        time.sleep(1)
+
+
+def _remove(folder: Path) -> None:
+    # Ray's agents give themselves other titles, which overwrites the environment by which they would be found; they
+    # write on until they miss their raylet.
     until = time.monotonic() + 60
-    # It comes up a few seconds after `ray start` returned.
-    while True:
-        with contextlib.suppress(OSError):
-            socket.create_connection((_ADDRESS, port), timeout=1).close()
-            return
-        assert time.monotonic() < until, "the job server never came"
-        time.sleep(0.5)
+    while folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        assert time.monotonic() < until, f"{folder} is written into without end"
+        time.sleep(0.2)
 
 
 def _submit(
@@ -217,17 +219,20 @@ def test_ctrl_c_lets_go_of_a_job_that_goes_on(cluster: dict[str, str], photos: P
     address = f"--address={cluster['RAY_ADDRESS']}"
     flags = (f"--train_data_pattern={photos}/catsvsdogs/train/*", f"--train_dir={tmp_path}/run", "--max_steps=1000000")
     env = {key: value for key, value in cluster.items() if key != MARK}  # it is not of the cluster's processes
-    with running_command("launch.submit", "train", address, "--job=let-go", "--", *flags, env=env) as (process, _):
-        assert process.stdout is not None
-        assert any(line.startswith("training step ") for line in process.stdout)
-        process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130 and "Traceback" not in output, output
-    _, _, said = output.partition("let go of job let-go, which goes on\n")
-    attach, stop = (line.partition(":")[2].split() for line in said.splitlines()[:2])
-    assert attach[:2] == ["python", "-m"] and stop[:3] == ["ray", "job", "stop"], output
-    assert "RUNNING" in _ray(cluster, "job", "status", "let-go").stdout
-    assert _ray(cluster, *stop[1:]).returncode == 0
+    try:
+        with running_command("launch.submit", "train", address, "--job=let-go", "--", *flags, env=env) as (process, _):
+            assert process.stdout is not None
+            assert any(line.startswith("training step ") for line in process.stdout)
+            process.send_signal(signal.SIGINT)
+            output, _ = process.communicate(timeout=60)
+        assert process.returncode == 130 and "Traceback" not in output, output
+        _, _, said = output.partition("let go of job let-go, which goes on\n")
+        attach, stop = (line.partition(":")[2].split() for line in said.splitlines()[:2])
+        assert attach[:2] == ["python", "-m"] and stop[:3] == ["ray", "job", "stop"], output
+        assert "RUNNING" in _ray(cluster, "job", "status", "let-go").stdout
+        assert _ray(cluster, *stop[1:]).returncode == 0
+    finally:
+        _ray(cluster, "job", "stop", "--no-wait", "let-go")  # so that it does not train beside the other tests
     attached = run_command(*attach[2:], env=cluster)
     assert attached.code == 143 and "Stopped by SIGTERM" in attached.output, attached.output
 
