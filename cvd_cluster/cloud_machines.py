@@ -39,6 +39,7 @@ def troubles_of(config: Mapping[str, Any], *, announce: Callable[[str], None]) -
         # Only what is nearly one: providers of others have keys of their own.
         if meant := difflib.get_close_matches(key, _PROVIDER_KEYS, n=1, cutoff=0.8):
             troubles.append(f"provider.{key} is unknown; is {meant[0]} meant?")
+    troubles += _zones_elsewhere(provider)
     look = {"gcp": _google, "aws": _amazon}.get(provider["type"])
     if look is not None and importlib.util.find_spec(_DESCRIBED_BY[provider["type"]]) is None:
         announce(
@@ -50,6 +51,17 @@ def troubles_of(config: Mapping[str, Any], *, announce: Callable[[str], None]) -
             place = f"available_node_types.{name}.node_config"
             troubles += [f"{place}{trouble}" for trouble in look(kind.get("node_config") or {})]
     return troubles
+
+
+def _zones_elsewhere(provider: Mapping[str, Any]) -> Iterator[str]:
+    # Ray takes the network of `region`, and the cloud puts no machine of another one's zone into it.
+    region, zones = provider.get("region"), provider.get("availability_zone")
+    if provider["type"] not in ("gcp", "aws") or not isinstance(region, str) or not isinstance(zones, str):
+        return
+    begin = f"{region}-" if provider["type"] == "gcp" else region
+    for zone in map(str.strip, zones.split(",")):
+        if not zone.startswith(begin):
+            yield f"provider.availability_zone {zone} is not in provider.region {region}"
 
 
 def _google(node_config: Mapping[str, Any]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -32,6 +33,10 @@ class AttachOptions(_JobServerOptions):
 
     job: str = option(group=_GROUP, help="the id that was printed when the job was submitted")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_job_id(self.job)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SubmitOptions(_JobServerOptions):
@@ -48,7 +53,7 @@ class SubmitOptions(_JobServerOptions):
         group=_GROUP,
         at_least=0,
         help="CPUs reserved for the command itself; 0 runs it on the head; none: 1 for commands that compute in their "
-        "own process (eval, prepare_data, train without workers), else 0",
+        "own process (prepare_data, eval and train without workers), else 0",
     )
     job_gpus: float = option(
         0.0,
@@ -59,6 +64,21 @@ class SubmitOptions(_JobServerOptions):
     stop_wait_seconds: int = option(
         120, group=_GROUP, at_least=1, help="seconds that a job that is stopped may take for its last checkpoint"
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.job is not None:
+            _require_job_id(self.job)
+
+
+def _require_job_id(job: str) -> None:
+    # Ray makes a file and a URL of it, and a job that it cannot make one for stays in its list for good.
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", job):
+        raise UserError(
+            "--job is not the id of a job",
+            asked=f"--job={job}",
+            change="--job to letters, digits, and the signs _ . -",
+        )
 
 
 def require_job_server(address: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shlex
@@ -24,9 +25,8 @@ _MOST_SHOWN = 600
 _REQUEST_SECONDS = 60.0
 # Ray itself answers only after 10 s that there is no agent.
 _AGENT_SECONDS, _RETRY_SECONDS = 120.0, 2.0
-# What these compute they compute in their own process, as train does without Ray's workers; so not on the head, which
-# takes no work.
-_COMPUTING = ("eval", "prepare_data")
+# The entry of a job's metadata that tells whose it is.
+_SUBMISSION = "launch.submit"
 _ENDINGS = {0: "succeeded", STOPPED_CODE: "was stopped"}
 
 
@@ -52,11 +52,9 @@ def _submitted(client: Any, command: str, flags: Sequence[str], options: SubmitO
     import requests
 
     entrypoint = shlex.join(["python", "-m", f"launch.{command}", *flags])
-    strategy = _strategy(flags) if command == "train" else None
-    if strategy == "mirrored":
+    if command == "train" and _value_of("strategy", flags, "local") == "mirrored":
         _check_has_gpus(flags, options)
-    computes = command in _COMPUTING or strategy in ("local", "mirrored")
-    cpus = options.job_cpus if options.job_cpus is not None else float(computes)
+    cpus = options.job_cpus if options.job_cpus is not None else float(_computes_itself(command, flags))
     environment = {
         "working_dir": options.working_dir,
         # Ray's 3 s are too short for a checkpoint.
@@ -64,6 +62,7 @@ def _submitted(client: Any, command: str, flags: Sequence[str], options: SubmitO
     }
     # Chosen here: where the answer is lost, the job may have begun, and can be followed nevertheless.
     job = options.job or f"{command}-{uuid.uuid4().hex[:8]}"
+    submission = uuid.uuid4().hex
     begun, told, unsure = time.monotonic(), False, False
     while True:
         try:
@@ -74,8 +73,12 @@ def _submitted(client: Any, command: str, flags: Sequence[str], options: SubmitO
                     runtime_env=environment,
                     entrypoint_num_cpus=cpus or None,
                     entrypoint_num_gpus=options.job_gpus or None,
+                    metadata={_SUBMISSION: submission},
                 )
             )
+        except (KeyboardInterrupt, SystemExit):
+            _tell(f"ended while job {job} was submitted, which may have begun\n{_how_to_go_on(job, options.address)}")
+            raise
         except (requests.RequestException, ConnectionError) as error:
             if time.monotonic() - begun > options.patience_seconds:
                 raise InfrastructureError(
@@ -90,7 +93,7 @@ def _submitted(client: Any, command: str, flags: Sequence[str], options: SubmitO
             unsure = True
             time.sleep(_RETRY_SECONDS)
         except (RuntimeError, ValueError) as error:
-            if unsure and options.job is None and "already exists" in str(error):
+            if unsure and "already exists" in str(error) and _is_of(client, job, submission):
                 return job
             # The job server answers some seconds before the agent that starts jobs is there.
             if "try again later" not in str(error) or time.monotonic() - begun > _AGENT_SECONDS:
@@ -101,13 +104,31 @@ def _submitted(client: Any, command: str, flags: Sequence[str], options: SubmitO
             time.sleep(_RETRY_SECONDS)
 
 
-def _strategy(flags: Sequence[str]) -> str:
-    """The strategy of a train, as argparse reads it: the last one counts."""
-    strategy = "local"
+def _is_of(client: Any, job: str, submission: str) -> bool:
+    """Whether it is this command that submitted a job."""
+    import requests
+
+    with contextlib.suppress(requests.RequestException, ConnectionError, RuntimeError):
+        return (client.get_job_info(job).metadata or {}).get(_SUBMISSION) == submission
+    return False
+
+
+def _computes_itself(command: str, flags: Sequence[str]) -> bool:
+    """Whether a command computes in its own process, so that it must not run on the head, which takes no work."""
+    if command == "train":
+        return _value_of("strategy", flags, "local") in ("local", "mirrored")
+    if command == "eval":
+        # Several workers ask for CPUs of their own, and would wait for the one that their command holds.
+        return _value_of("eval_workers", flags, "1") == "1"
+    return command == "prepare_data"
+
+
+def _value_of(name: str, flags: Sequence[str], default: str) -> str:
+    """The value of a flag, as argparse reads it: the last one counts."""
     for flag, value in zip(flags, (*flags[1:], ""), strict=True):
-        if flag == "--strategy" or flag.startswith("--strategy="):
-            strategy = flag.partition("=")[2] or value
-    return strategy
+        if flag == f"--{name}" or flag.startswith(f"--{name}="):
+            default = flag.partition("=")[2] or value
+    return default
 
 
 def _check_has_gpus(flags: Sequence[str], options: SubmitOptions) -> None:
@@ -220,16 +241,20 @@ def _try_connection(host: str, port: int) -> None:
 
 
 def _followed(client: Any, job: str, address: str, patience_seconds: float) -> int:
-    again = f"python -m launch.submit attach --address={address} --job={job}"
-    stop = f"ray job stop --address={address} {job}"
-    _tell(f"job {job}\n  follow it again:  {again}\n  stop it:          {stop}")
+    how = _how_to_go_on(job, address)
+    _tell(f"job {job}\n{how}")
     try:
         code = follow_job(client, job, patience_seconds=patience_seconds, write=_write, tell=_tell)
     except (KeyboardInterrupt, SystemExit):
-        _tell(f"\nlet go of job {job}, which goes on\n  follow it again:  {again}\n  stop it:          {stop}")
+        _tell(f"\nlet go of job {job}, which goes on\n{how}")
         raise
     _tell(f"job {job} {_ENDINGS.get(code, f'failed: its command ended with {code}')}")
     return code
+
+
+def _how_to_go_on(job: str, address: str) -> str:
+    again = f"python -m launch.submit attach --address={address} --job={job}"
+    return f"  follow it again:  {again}\n  stop it:          ray job stop --address={address} {job}"
 
 
 def _write(text: str) -> None:

@@ -91,6 +91,14 @@ def test_its_cloud_knows_every_field_of_every_machine(name):
     assert troubles_of(completed(name), announce=pytest.fail) == []
 
 
+@pytest.mark.parametrize(("file", "zones"), [("gcp", "europe-west4-a"), ("aws", "us-east-2a,eu-west-1a")])
+def test_a_zone_of_another_region_is_told(file, zones):
+    config = completed(file)
+    config["provider"]["availability_zone"] = zones
+    (trouble,) = troubles_of(config, announce=pytest.fail)
+    assert f"{zones.split(',')[-1]} is not in provider.region" in trouble
+
+
 @pytest.mark.parametrize("cloud", ["gcp", "aws"])
 def test_nothing_is_found_wrong_with_rays_own_machines(cloud):
     path = Path(ray.__file__).parent / "autoscaler" / cloud / "defaults.yaml"

@@ -27,7 +27,7 @@ if ! python3.11 -c 'import ensurepip, venv' 2>/dev/null; then
   patiently sudo DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3.11-venv
 fi
 test -x ~/venv/bin/pip || python3.11 -m venv --clear ~/venv
-pip=(~/venv/bin/pip install --quiet --disable-pip-version-check -c constraints.txt)
+pip=(~/venv/bin/pip install --quiet --no-cache-dir --disable-pip-version-check -c constraints.txt)
 "${pip[@]}" setuptools wheel
 "${pip[@]}" --no-build-isolation -e ".${extras:+[$extras]}"
 

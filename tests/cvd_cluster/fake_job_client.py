@@ -45,12 +45,13 @@ class FakeJobClient:
         submission_id: str | None,
         entrypoint_num_cpus: float | None,
         entrypoint_num_gpus: float | None,
+        metadata: dict[str, str],
     ) -> str:
         RuntimeEnv(**{**runtime_env, "working_dir": None})  # checks names and types
         assert all(isinstance(value, str) for value in runtime_env["env_vars"].values())
         assert not self.submitted, "submitted twice"
         self.submitted = {"entrypoint": entrypoint, "cpus": entrypoint_num_cpus, "gpus": entrypoint_num_gpus}
-        self.submitted |= runtime_env
+        self.submitted |= runtime_env | {"metadata": metadata}
         return submission_id or JOB
 
     def get_job_info(self, job_id: str) -> Any:
@@ -58,7 +59,12 @@ class FakeJobClient:
         self.asked += 1
         if isinstance(state, Exception):
             raise state
-        return SimpleNamespace(status=JobStatus(state), driver_exit_code=self.exit_code, message=self.message)
+        return SimpleNamespace(
+            status=JobStatus(state),
+            driver_exit_code=self.exit_code,
+            message=self.message,
+            metadata=self.submitted.get("metadata"),
+        )
 
     async def tail_job_logs(self, job_id: str) -> AsyncIterator[str]:
         pieces = self.connections[min(self.connected, len(self.connections) - 1)]

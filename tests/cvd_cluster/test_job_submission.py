@@ -50,6 +50,8 @@ def test_a_job_gets_the_folder_and_time_for_its_last_checkpoint_and_no_secret(cl
         ("train --strategy=mirrored", {"job_gpus": 4.0}, 1, 4),
         ("inference", {}, None, None),
         ("eval", {}, 1, None),
+        ("eval --eval_workers=1", {}, 1, None),
+        ("eval --eval_workers=4", {}, None, None),
         ("prepare_data", {}, 1, None),
         ("eval", {"job_cpus": 0.0}, None, None),
         ("eval", {"job_cpus": 4.0, "job_gpus": 1.0}, 4, 1),
@@ -137,7 +139,8 @@ def test_a_cluster_that_is_still_starting_is_waited_for(client, capsys, monkeypa
     assert capsys.readouterr().err.count("still starting") == 1
 
 
-def test_a_job_whose_answer_is_lost_is_submitted_once(client, capsys, monkeypatch):
+@pytest.mark.parametrize("name", [None, "first"])
+def test_a_job_whose_answer_is_lost_is_submitted_once_and_followed(client, capsys, monkeypatch, name):
     monkeypatch.setattr(job_submission, "_RETRY_SECONDS", 0)
     taken: list[str] = []
     submit_job = client.submit_job
@@ -150,9 +153,41 @@ def test_a_job_whose_answer_is_lost_is_submitted_once(client, capsys, monkeypatc
         raise requests.exceptions.ReadTimeout("no answer for 60 s")
 
     monkeypatch.setattr(client, "submit_job", take_and_say_nothing)
-    assert job_submission.submit("train", ["--x=1"], options()) == 0
-    assert len(taken) == 1 and taken[0].startswith("train-")
+    assert job_submission.submit("train", ["--x=1"], options(job=name)) == 0
+    assert len(taken) == 1 and taken[0].startswith(name or "train-")
     assert "connection lost while the job was submitted" in capsys.readouterr().err
+
+
+def test_a_job_of_that_name_that_is_somebody_elses_is_not_followed_when_an_answer_is_lost(client, monkeypatch):
+    monkeypatch.setattr(job_submission, "_RETRY_SECONDS", 0)
+    client.submitted = {"metadata": {}}
+    answers = [RuntimeError("Job with submission_id first already exists"), requests.exceptions.ReadTimeout("lost")]
+
+    def submit_job(**given: Any) -> Any:
+        raise answers.pop()
+
+    monkeypatch.setattr(client, "submit_job", submit_job)
+    with pytest.raises(UserError, match="--job is the id of another job"):
+        job_submission.submit("train", ["--x=1"], options(job="first"))
+
+
+def test_ctrl_c_while_a_job_is_submitted_tells_how_to_find_it(client, capsys, monkeypatch):
+    def interrupted(**given: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(client, "submit_job", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        job_submission.submit("train", ["--x=1"], options(job=JOB))
+    said = capsys.readouterr().err
+    assert f"attach --address={ADDRESS} --job={JOB}" in said and f"ray job stop --address={ADDRESS} {JOB}" in said
+
+
+@pytest.mark.parametrize("job", ["a/b", "a?b", "../a", "a b", "#"])
+def test_an_id_that_ray_can_make_no_file_and_no_url_of_is_refused(job):
+    with pytest.raises(UserError, match="--job is not the id of a job"):
+        options(job=job)
+    with pytest.raises(UserError, match="--job is not the id of a job"):
+        AttachOptions(address=ADDRESS, job=job)
 
 
 def test_a_connection_that_stays_lost_while_a_job_is_submitted_is_told_with_how_to_find_it(client, monkeypatch):

@@ -29,6 +29,8 @@ PROGRAMS = {
     "sshd": "openssh-server",
     "ssh-keygen": "openssh-client",
     "rsync": "rsync",
+    "ps": "procps",
+    "pgrep": "procps",
 }
 
 
