@@ -20,7 +20,10 @@ def told_plainly(work: str, *, smaller: str) -> Iterator[None]:
 
     try:
         yield
-    except ray.exceptions.RayError as error:
+    except Exception as error:
+        # Those of Ray Data are none of Ray's.
+        if not isinstance(error, ray.exceptions.RayError) and type(error).__module__ != "ray.data.exceptions":
+            raise
         causes = list(_causes(error))
         own = next(filter(_is_own, causes), None)
         if own:

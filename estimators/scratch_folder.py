@@ -29,13 +29,17 @@ def make_scratch_folder(name: str, *, parent: str | None = None) -> str:
     Args:
       name: what it is for.
       parent: where; None is the system's folder for temporary files.
+
+    Raises:
+      UserError: it cannot be made.
     """
-    parent = parent or tempfile.gettempdir()
-    _delete_abandoned(parent)
-    folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{name}-", dir=parent)
-    with open(os.path.join(folder, _OWNER), "w", encoding="utf-8") as file:
-        json.dump(asdict(this_process()), file)
-    return folder
+    with scratch_errors_told(parent or "the folder for temporary files"):
+        parent = parent or tempfile.gettempdir()
+        _delete_abandoned(parent)
+        folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{name}-", dir=parent)
+        with open(os.path.join(folder, _OWNER), "w", encoding="utf-8") as file:
+            json.dump(asdict(this_process()), file)
+        return folder
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -101,12 +102,11 @@ class BadRecords:
     def _lines(self, rows: Rows, table: pa.Table, bad: Any) -> bytes:
         lines = []
         path = self.files[rows.file].path
-        for index, row in enumerate(table.to_pylist()):
-            if bad[index].as_py():
-                number = rows.first_row + index
-                fields = (path, number, row[OFFSET], row[SIZE], row[IMAGE_ID] or "", row[ERROR])
-                lines.append(",".join(csv_field(str(one)) for one in fields) + "\n")
-                self.quarantined += 1
+        numbers = np.flatnonzero(bad.to_numpy()) + rows.first_row
+        for number, row in zip(numbers, table.filter(bad).to_pylist(), strict=True):
+            fields = (path, number, row[OFFSET], row[SIZE], row[IMAGE_ID] or "", row[ERROR])
+            lines.append(",".join(csv_field(str(one)) for one in fields) + "\n")
+            self.quarantined += 1
         return "".join(lines).encode("utf-8", "backslashreplace")
 
 

@@ -85,10 +85,11 @@ class BatchModel:
             ids, classes, probabilities = self._run(self._batch(records))
         except self._tf.errors.OpError as error:
             self._check_is_of_a_record(error)
+            self._run_without_fault([])  # where it fails on no record either, it is the machine
             # TensorFlow does not say which record it stumbled over.
             known = self._failing(records, [index for index, one in enumerate(records) if one is not None])
-            ids, classes, probabilities = self._run(
-                self._batch([None if index in known else one for index, one in enumerate(records)])
+            ids, classes, probabilities = self._run_without_fault(
+                [None if index in known else one for index, one in enumerate(records)]
             )
         count = len(records)
         errors = [known.get(index) for index in range(count)]
@@ -96,6 +97,12 @@ class BatchModel:
             errors[index] = errors[index] or "the model's answer is not a finite number"
         names = [b"" if one is None or errors[index] else ids[index] for index, one in enumerate(records)]
         return Answers(names, classes[:count], probabilities[:count], errors)
+
+    def _run_without_fault(self, records: Sequence[bytes | None]) -> Any:
+        try:
+            return self._run(self._batch(records))
+        except self._tf.errors.OpError as error:
+            raise _not_computed(error) from None
 
     def _failing(self, records: Sequence[bytes | None], suspects: list[int]) -> dict[int, str]:
         """The records that the model fails on, and why, by halving."""
@@ -115,12 +122,7 @@ class BatchModel:
         errors = self._tf.errors
         others = (errors.ResourceExhaustedError, errors.InternalError, errors.UnavailableError, errors.AbortedError)
         if isinstance(error, others):
-            raise InfrastructureError(
-                "TensorFlow could not compute a batch",
-                found=f"{type(error).__name__}: {_reason(error)}",
-                change="if memory ran out, a smaller --batch_size, or fewer predictors on a GPU (--gpus_per_worker). "
-                "What is predicted already is kept, and the same command goes on",
-            ) from None
+            raise _not_computed(error) from None
 
     def _batch(self, records: Sequence[bytes | None]) -> Any:
         filled = [_FILLING if one is None else one for one in records]
@@ -141,6 +143,15 @@ class BatchModel:
             raise _unusable(model_dir, str(error).strip().partition("\n")[0]) from None
         run: Callable[[Any], Any] = session.make_callable(outputs, [inputs])
         return run
+
+
+def _not_computed(error: Any) -> InfrastructureError:
+    return InfrastructureError(
+        "TensorFlow could not compute a batch",
+        found=f"{type(error).__name__}: {_reason(error)}",
+        change="if memory ran out, a smaller --batch_size, or fewer predictors on a GPU (--gpus_per_worker). "
+        "What is predicted already is kept, and the same command goes on",
+    )
 
 
 def _unusable(model_dir: str, found: str) -> UserError:

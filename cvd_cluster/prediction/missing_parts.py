@@ -129,7 +129,7 @@ class _Run:
                 blocks = record_blocks(
                     self._files,
                     tasks,
-                    num_readers=self._options.num_readers,
+                    num_readers=min(self._options.num_readers, plan.readers or self._options.num_readers),
                     reader_cpus=plan.reader_cpus,
                     own_ray=session.started_here,
                 )
@@ -159,7 +159,7 @@ class _Run:
         if not bad or not is_sure(self._files[file], finished, min(bad)):
             return
         table = self._parts.read(file, min(bad))
-        rows = [row for row in table.to_pylist() if row[ERROR] is not None]
+        rows = table.filter(table[ERROR].is_valid()).slice(0, 1).to_pylist()
         lost = report_of(table).lost
         rows += damage_row(lost).to_pylist() if lost else []
         raise bad_record_error(self._files[file].path, rows[0])
@@ -208,5 +208,5 @@ def _plan(
         announce(f"{free:g} of the cluster's {cpus:g} CPUs are free: {plan.predictors} predictors wait for the others")
         if not session.started_here:
             # Predictors were asked for first, and take what gets free: no reader would ever have a CPU of its own.
-            plan = dataclasses.replace(plan, reader_cpus=0.0)
+            plan = dataclasses.replace(plan, reader_cpus=0.0, readers=None)
     return plan

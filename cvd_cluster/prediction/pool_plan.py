@@ -16,12 +16,14 @@ class PoolPlan:
       predictors: how many; each holds one of Ray's CPUs.
       threads: TensorFlow's threads in each.
       reader_cpus: how many of Ray's CPUs one reading task holds.
+      readers: reading tasks at the same time, at the most; None for any number, where they hold no CPU.
       gpus: of each predictor.
     """
 
     predictors: int
     threads: int
     reader_cpus: float
+    readers: int | None = None
     gpus: float = 0.0
 
 
@@ -64,9 +66,12 @@ def plan_pool(
             )
         room = min(room, math.floor(gpus / gpus_per_worker + 1e-9))
     predictors = max(1, min(max_worker_count or room, room, pieces))
+    others = math.floor(cpus - predictors)
     return PoolPlan(
         predictors=predictors,
         threads=max(1, min(2, math.floor(cpus) // predictors) if cores is None else cores // predictors),
-        reader_cpus=1.0 if cpus - predictors >= 1 else 0.0,
+        reader_cpus=1.0 if others >= 1 else 0.0,
+        # Not more than there are CPUs for: one that took a dead predictor's CPU would keep its successor from coming.
+        readers=others if others >= 1 else None,
         gpus=gpus_per_worker,
     )

@@ -88,7 +88,10 @@ def run_prediction(
         predictors = predict_missing_parts(options, prepared, parts, progress, announce)
         progress.finish()
         result = _publish(options, prepared, parts, progress, predictors, announce)
-        parts.delete()
+        try:
+            parts.delete()
+        except OSError as error:  # the submission is there
+            announce(f"the parts in {folder} could not be deleted: {error.strerror or error}")
     announce(str(result))
     return result
 

@@ -26,8 +26,9 @@ _SECONDS_OF_SILENCE = 60.0
 _LOOK_SECS = 1.0
 # A process may be killed for many reasons; a block in which one dies a second time is looked into.
 _DEATHS_TOLERATED = 1
-# A dozen pieces in a row may each hold a record that is deadly; each is given to two predictors.
-_DEATHS_IN_A_ROW = 24
+# A dozen pieces in a row may each hold a record that is deadly; each is given to two predictors. And all predictors may
+# die at once, with their node, say.
+_DEATHS_IN_A_ROW, _DEATHS_OF_EACH = 24, 3
 
 
 @dataclass
@@ -88,7 +89,8 @@ class PredictorPool:
         under_way: Callable[[int], None],
     ) -> None:
         self._start, self._batch_size, self._announce, self._tell_under_way = start, batch_size, announce, under_way
-        # What is under way -> whose it is, and which block; None is loading, which takes a place of each predictor.
+        self._most_deaths = max(_DEATHS_IN_A_ROW, _DEATHS_OF_EACH * predictors)
+        # What is under way -> whose it is, and which block; None is loading.
         self._working: dict[Any, tuple[Any, _Work | None]] = {}
         self._free: list[Any] = []
         self._actors: list[Any] = []
@@ -112,7 +114,8 @@ class PredictorPool:
         """
         for block in blocks:
             yield from self._give(_Work(block))
-        while self._working or self._again:
+        # One that is still loading, or has no room on the cluster, is not waited for.
+        while self._again or any(work is not None for _, work in self._working.values()):
             if self._again:
                 yield from self._give(self._again.pop())
             else:
@@ -128,8 +131,7 @@ class PredictorPool:
     def _add_predictor(self) -> None:
         actor = self._start()
         self._actors.append(actor)
-        self._working[actor.load.remote()] = actor, None
-        self._free += [actor] * (_BLOCKS_IN_FLIGHT - 1)
+        self._working[actor.load.remote()] = actor, None  # what there may never be room for gets no block before
 
     def _give(self, work: _Work) -> Iterator[list[Any]]:
         while not self._free:
@@ -155,10 +157,10 @@ class PredictorPool:
             except ray.exceptions.RayActorError as error:
                 self._died(actor, work, error)
                 continue
-            self._free.append(actor)
+            self._free += [actor] * (_BLOCKS_IN_FLIGHT if work is None else 1)
             self._counts.pop(actor, None)  # of its records some were in this block
             self._asked.pop(actor, None)
-            if parts is not None:  # None comes from loading
+            if work is not None:
                 self._deaths_in_a_row = 0
                 yield parts
 
@@ -185,7 +187,7 @@ class PredictorPool:
 
     def _replace(self, actor: Any, error: Exception) -> None:
         self._deaths_in_a_row += 1
-        if self._deaths_in_a_row > _DEATHS_IN_A_ROW:
+        if self._deaths_in_a_row > self._most_deaths:
             last = one_line(error)
             raise InfrastructureError(
                 "Predictors keep dying",
@@ -213,16 +215,17 @@ class PredictorPool:
         return parts
 
     def _survives(self, work: _Work, row: int, begin: int, end: int) -> bool:
-        if self._survived("attempt", work.block, row, begin, end) is not None:
-            return True
-        # The next one loads the model anyway. If it lives where it is given nothing, it was these records, and their
-        # deaths are none of those in a row that end a run.
-        self._survived("attempt", work.block, row, begin, begin)
-        return False
+        while self._survived("attempt", work.block, row, begin, end) is None:
+            # The next one loads the model anyway. If it lives where it is given nothing, it was these records, and
+            # their deaths are none of those in a row that end a run. If it dies as well, something else kills, and
+            # the records are given another try.
+            if self._survived("attempt", work.block, row, begin, begin) is not None:
+                return False
+        return True
 
     def _survived(self, method: str, *arguments: Any) -> Any:
         """What one predictor answers; None if it died."""
-        actor = self._actors[0]
+        actor = self._free[-1] if self._free else self._actors[-1]
         try:
             answer = ray.get(getattr(actor, method).remote(*arguments))
         except ray.exceptions.RayActorError as error:

@@ -82,7 +82,15 @@ def prepare(options: PredictionOptions, announce: Callable[[str], None], *, piec
     if model.checkpoint is not None:
         announce(f"exporting step {model.step}, which is not exported yet, to {model.model_dir}")
         export_in_a_process(options.train_dir or "", model.checkpoint)
-    return Prepared(model, digest_of(model.model_dir), files)
+    try:
+        return Prepared(model, digest_of(model.model_dir), files)
+    except OSError as error:
+        raise UserError(
+            "The model cannot be read",
+            asked=f"the model in {model.model_dir}",
+            found=f"{error.filename or model.model_dir}: {error.strerror or error}",
+            change="its permissions, or another one by --model_dir",
+        ) from None
 
 
 def _chosen_model(options: PredictionOptions, announce: Callable[[str], None]) -> ChosenModel:

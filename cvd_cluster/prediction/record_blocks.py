@@ -49,12 +49,15 @@ def record_blocks(
             concurrency=readers,
             override_num_blocks=len(tasks),  # with more than there are tasks, Ray Data would split what they read
         )
-        bundles = dataset.iter_internal_ref_bundles()
+        # As iter_internal_ref_bundles does it; but unless Ray Data is told that there is a consumer who may be slow, it
+        # reads a packed file, which is one task, to its end, and its store overflows onto the disk.
+        bundles, _, executor = dataset._execute_to_iterator(capture_executor=False)
+        executor.set_external_consumer_bytes(0)
         try:
             for bundle in bundles:
                 yield from bundle.block_refs
         finally:
-            del bundles  # Ray Data stops reading when nobody can ask for more
+            del bundles, executor  # Ray Data stops reading when nobody can ask for more
 
 
 @contextlib.contextmanager
@@ -63,6 +66,7 @@ def _quiet_ray_data(cpus: float) -> Iterator[None]:
     context = DataContext.get_current().copy()
     context.target_max_block_size = PIECE_BYTES
     context.enable_progress_bars = False
+    context.execution_no_progress_timeout_s = -1  # a predictor may be waited for longer, and is told of by its pool
     context.custom_execution_callback_classes = [*context.custom_execution_callback_classes, RestAfterEachStep]
     context.execution_options.resource_limits = ExecutionResources.for_limits(cpu=cpus)
     logger = logging.getLogger("ray.data")

@@ -21,7 +21,7 @@ from cvd_cluster.prediction.piece_columns import SCHEMA, to_table
 from cvd_cluster.prediction.piece_reader import read_piece
 from cvd_cluster.prediction.reading_plan import ReadingTask
 from estimators import storage
-from estimators.errors import DataError
+from estimators.errors import DataError, InfrastructureError
 from estimators.process_identity import this_place
 from estimators.record_bytes import GzipBytes, PlainBytes
 
@@ -75,6 +75,7 @@ def read_tables(file: InputFile, task: ReadingTask) -> Iterator[pa.Table]:
 
     Raises:
       DataError: the file cannot be read, or is another one than it was.
+      InfrastructureError: its disk or its store failed.
     """
     try:
         identity = _check_is_unchanged(file)
@@ -88,7 +89,8 @@ def read_tables(file: InputFile, task: ReadingTask) -> Iterator[pa.Table]:
                     raise _was_written(file)
                 yield table
     except OSError as error:
-        raise DataError(
+        kind = InfrastructureError if storage.has_failed(error) else DataError
+        raise kind(
             "An input file cannot be read any more",
             found=f"{file.path}: {error.strerror or error}",
             change="bring the file back and run the command again: it goes on with what is missing",

@@ -26,7 +26,7 @@ def side_file_path(output: str) -> str:
 
 
 def write_side_file(options: PredictionOptions, prepared: Prepared, parts: FinishedParts, merged: Merged) -> None:
-    """Writes what is to be known of an output that was published. Equal outputs of equal input have equal ones.
+    """Writes what is to be known of an output that was published. It holds no time: the same command writes the same.
 
     Raises:
       UserError: the disk does not take it, or does not give back the output.

@@ -9,6 +9,7 @@ Every function raises OSError, for a bucket too: FileNotFoundError, PermissionEr
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable, Iterator
 from typing import IO
@@ -135,6 +136,11 @@ def delete(path: str) -> None:
 
 
 Ready = Callable[[], None]
+
+
+def has_failed(error: OSError) -> bool:
+    """True if it is the disk or the store that failed, and not what was asked of it."""
+    return error.errno in (errno.EIO, errno.ENOTCONN, errno.ETIMEDOUT)
 
 
 def nothing_more() -> None:

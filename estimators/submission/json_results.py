@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -71,18 +72,22 @@ def require_all_shards(paths: Sequence[str], *, flag: str) -> None:
             )
 
 
-def read_results(paths: Sequence[str]) -> Iterator[pa.Table]:
+def read_results(paths: Sequence[str], digests: dict[str, str] | None = None) -> Iterator[pa.Table]:
     """Yields the predictions in all lines of all files, as tables of prediction_columns.SCHEMA.
+
+    Args:
+      paths: the files.
+      digests: gets the SHA-256 of each file that was read, by its path; None does not ask for them.
 
     Raises:
       DataError: a line is not what it should be, or a file cannot be read.
     """
     rows: list[_Row] = []
     for path in paths:
-        for number, line in _lines(path):
+        for number, line in _lines(path, digests):
             try:
                 rows.append(_parsed(line))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise _bad_line(path, number, line, error) from None
             if len(rows) == _ROWS_AT_ONCE:
                 yield _table(rows)
@@ -103,14 +108,18 @@ def places_of(paths: Sequence[str], rows: Collection[int]) -> dict[int, Place]:
     return found
 
 
-def _lines(path: str) -> Iterator[tuple[int, bytes]]:
+def _lines(path: str, digests: dict[str, str] | None = None) -> Iterator[tuple[int, bytes]]:
+    digest = hashlib.sha256()
     try:
         with storage.open_binary(path) as file:
             for number, line in enumerate(file, 1):
+                digest.update(line)
                 if line.strip():
                     yield number, line
     except OSError as error:
         raise DataError("A file cannot be read", asked=path, found=error.strerror or str(error)) from None
+    if digests is not None:
+        digests[path] = digest.hexdigest()
 
 
 def _parsed(line: bytes) -> _Row:
@@ -131,7 +140,7 @@ def _parsed(line: bytes) -> _Row:
         raise ValueError(f"its {PREDICTIONS} are not a list of finite numbers")
     if len(classes) != len(numbers):
         raise ValueError(f"it has {len(classes)} {CLASS_INDEXES} and {len(numbers)} {PREDICTIONS}")
-    return image_id, classes, numbers
+    return image_id, classes, list(map(float, numbers))  # Arrow takes no large integer for a float32
 
 
 def _one(value: Any) -> Any:
@@ -144,7 +153,7 @@ def _all(values: Any, right: Any) -> bool:
     return isinstance(values, list) and bool(values) and all(map(right, values))
 
 
-def _bad_line(path: str, number: int, line: bytes, error: ValueError) -> DataError:
+def _bad_line(path: str, number: int, line: bytes, error: Exception) -> DataError:
     shown = line.strip()[:_SHOWN].decode("utf-8", "replace")
     reason = f"no JSON ({error})" if isinstance(error, json.JSONDecodeError) else str(error)
     return DataError(

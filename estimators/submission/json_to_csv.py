@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from estimators import storage
-from estimators.errors import DataError, UserError
+from estimators.errors import DataError, UserError, first_of
 from estimators.scratch_folder import scratch_folder
 from estimators.storage.access import check_access
 from estimators.submission.json_results import Place, places_of, read_results, require_all_shards
@@ -76,7 +76,8 @@ def _write(options: JsonToCsvOptions, paths: list[str], file: Any, folder: str) 
     sample = (
         SampleCheck(options.sample_submission, os.path.join(folder, "sample")) if options.sample_submission else None
     )
-    for table in read_results(paths):
+    digests: dict[str, str] = {}
+    for table in read_results(paths, digests):
         file.write(form.lines(table))
         hashes = hashes_of(one.encode("utf-8") for one in table[IMAGE_ID].to_pylist())
         unique.add(hashes)
@@ -88,30 +89,44 @@ def _write(options: JsonToCsvOptions, paths: list[str], file: Any, folder: str) 
     def ids_of(rows: Collection[int]) -> dict[int, bytes]:
         return {row: place.image_id for row, place in places_of(paths, rows).items()}
 
-    _check_number(paths, unique.rows)
+    _check_is_one_prediction(digests, unique.rows)
     if pair := unique.duplicate(ids_of):
         raise _same_id(*(places_of(paths, pair)[row] for row in pair))
     return unique.rows, sample.result(ids_of) if sample else None
 
 
-def _check_number(paths: list[str], rows: int) -> None:
-    """Refuses files that lack lines, where the side file of launch.inference lies beside their folder and tells."""
-    folders = {os.path.dirname(storage.absolute(path)) for path in paths}
+def _check_is_one_prediction(digests: dict[str, str], rows: int) -> None:
+    """Refuses files that are not those of one run, where its side file lies beside their folder and tells.
+
+    Args:
+      digests: path -> SHA-256.
+      rows: in all of them.
+    """
+    folders = {os.path.dirname(storage.absolute(path)) for path in digests}
     side = folders.pop() + ".json"
     if folders:
         return
     try:
         content = json.loads(storage.read_text(side))
-        is_of_these = set(content["sha256"]) == set(map(os.path.basename, paths))
-        written = int(content["rows"])
+        known, written = dict(content["sha256"]), int(content["rows"])
     except (OSError, ValueError, LookupError, TypeError):  # it may not be there, or hold anything
         return
-    if is_of_these and rows != written:
+    if set(known) != set(map(os.path.basename, digests)):
+        return
+    change = f"copy them anew, with that file, or predict again; then --{_INPUT}"
+    if rows != written:
         raise DataError(
             "The files do not hold all predictions",
             asked=f"{written} rows, by {side}",
-            found=f"{rows} rows in {len(paths)} files",
-            change=f"copy them anew, or predict again; then --{_INPUT}",
+            found=f"{rows} rows in {len(digests)} files",
+            change=change,
+        )
+    if others := [path for path, digest in digests.items() if known[os.path.basename(path)] != digest]:
+        raise DataError(
+            "Files of the batch prediction are of another run, or were changed",
+            asked=f"the SHA-256 that {side} has of each",
+            found=f"another one of {len(others)} files: {first_of(others)}",
+            change=change,
         )
 
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 from estimators import storage
-from estimators.errors import UserError
+from estimators.errors import InfrastructureError, UserError
 
 
 def check_target(target: str, *, flag: str, inputs: Iterable[str], folder: bool = False) -> None:
@@ -59,13 +59,17 @@ def write_errors_told(target: str, *, flag: str) -> Iterator[None]:
 
     Raises:
       UserError: an OSError came out of the block.
+      InfrastructureError: one that says that the disk or the store failed.
     """
     try:
         yield
     except OSError as error:
+        summary, asked = "The submission cannot be written; what was there before is as it was", f"--{flag}={target}"
+        found = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+        if storage.has_failed(error):
+            raise InfrastructureError(
+                summary, asked=asked, found=found, change="look at that disk or store; then the same command again"
+            ) from error
         raise UserError(
-            "The submission cannot be written; what was there before is as it was",
-            asked=f"--{flag}={target}",
-            found=f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""),
-            change=f"make room there, or give --{flag} another place",
+            summary, asked=asked, found=found, change=f"make room there, or give --{flag} another place"
         ) from error

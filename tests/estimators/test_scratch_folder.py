@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from estimators.errors import UserError
 from estimators.scratch_folder import make_scratch_folder, scratch_folder
 
 PROGRAM = """
@@ -28,6 +29,12 @@ def test_a_folder_is_there_for_the_block_and_for_this_user_alone() -> None:
     with pytest.raises(RuntimeError, match="midway"), scratch_folder("chief-0") as folder:
         raise RuntimeError("midway")
     assert not os.path.exists(folder)
+
+
+def test_a_place_for_temporary_files_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="temporary file cannot be written") as caught:
+        make_scratch_folder("x", parent=str(tmp_path / "none"))
+    assert "none" in caught.value.found and "TMPDIR" in caught.value.change
 
 
 def test_what_a_killed_process_left_goes_with_a_later_start_and_nothing_else(tmp_path: Path) -> None:

@@ -71,6 +71,26 @@ def test_memory_that_runs_out_is_told_and_blamed_on_no_record() -> None:
     assert "ResourceExhaustedError: OOM when allocating" in told.value.found
 
 
+def test_a_machine_that_fails_whatever_it_is_given_is_told_and_costs_no_record() -> None:
+    def run(batch: Any) -> Any:
+        raise tf.errors.UnknownError(None, None, "CUDNN_STATUS_EXECUTION_FAILED")
+
+    with pytest.raises(InfrastructureError, match="could not compute a batch") as told:
+        model_that(run).answer([b"a", b"b"])
+    assert "CUDNN_STATUS_EXECUTION_FAILED" in told.value.found
+
+
+def test_a_batch_that_fails_though_its_halves_do_not_is_told_and_costs_no_record() -> None:
+    def run(batch: Any) -> Any:
+        if {b"a", b"b"} <= set(batch):
+            raise tf.errors.InvalidArgumentError(None, None, "not together")
+        return answers(batch)
+
+    with pytest.raises(InfrastructureError, match="could not compute a batch") as told:
+        model_that(run).answer([b"a", b"b"])
+    assert "not together" in told.value.found
+
+
 def test_an_answer_that_is_no_number_is_an_error_of_its_record() -> None:
     def run(batch: Any) -> Any:
         ids, classes, probabilities = answers(batch)

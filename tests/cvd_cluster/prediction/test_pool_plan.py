@@ -9,26 +9,28 @@ from estimators.errors import InfeasibleError
 
 
 @pytest.mark.parametrize(
-    ("asked", "cpus", "cores", "predictors", "threads", "reader_cpus"),
+    ("asked", "cpus", "cores", "predictors", "threads", "reader_cpus", "readers"),
     [
-        (0, 2, 2, 1, 2, 1.0),  # a laptop: one predictor decodes on both cores, and reading has a CPU of Ray's
-        (0, 16, 16, 15, 1, 1.0),
-        (3, 16, 16, 3, 5, 1.0),
-        (2, 3, 2, 2, 1, 1.0),  # oversubscribed on request
-        (8, 4, None, 3, 1, 1.0),  # a joined cluster with fewer CPUs than predictors are asked for
-        (2, 64, None, 2, 2, 1.0),  # a joined cluster, of which others want their part
-        (0, 2, None, 1, 2, 1.0),
-        (0, 1, 1, 1, 1, 0.0),  # no CPU is left: reading must not ask for one
-        (0, 1.5, 1, 1, 1, 0.0),
+        (0, 2, 2, 1, 2, 1.0, 1),  # a laptop: one predictor decodes on both cores, and reading has a CPU of Ray's
+        (0, 16, 16, 15, 1, 1.0, 1),
+        (3, 16, 16, 3, 5, 1.0, 13),
+        (2, 3, 2, 2, 1, 1.0, 1),  # oversubscribed on request
+        (8, 4, None, 3, 1, 1.0, 1),  # a joined cluster with fewer CPUs than predictors are asked for
+        (2, 64, None, 2, 2, 1.0, 62),  # a joined cluster, of which others want their part
+        (0, 2, None, 1, 2, 1.0, 1),
+        (0, 1, 1, 1, 1, 0.0, None),  # no CPU is left: reading must not ask for one
+        (0, 1.5, 1, 1, 1, 0.0, None),
     ],
 )
-def test_predictors_leave_a_cpu_for_reading(asked, cpus, cores, predictors, threads, reader_cpus):
+def test_predictors_leave_a_cpu_for_reading(asked, cpus, cores, predictors, threads, reader_cpus, readers):
     plan = plan_pool(max_worker_count=asked, cpus=cpus, cores=cores, pieces=400)
-    assert plan == PoolPlan(predictors=predictors, threads=threads, reader_cpus=reader_cpus)
+    assert plan == PoolPlan(predictors, threads, reader_cpus, readers)
 
 
 def test_there_are_no_more_predictors_than_pieces():
-    assert plan_pool(max_worker_count=0, cpus=64, cores=64, pieces=2) == PoolPlan(2, threads=32, reader_cpus=1.0)
+    assert plan_pool(max_worker_count=0, cpus=64, cores=64, pieces=2) == PoolPlan(
+        2, threads=32, reader_cpus=1.0, readers=62
+    )
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,44 @@ def test_a_record_in_whose_lone_trial_a_predictor_is_killed_once_is_not_to_blame
     assert killed.exists()
 
 
+class KilledPredictor(FakePredictor):
+    """Is killed ten times, whatever it is given: its memory is taken by others, say."""
+
+    def _die_of(self, records: set[int]) -> None:
+        with open(self._file, "a") as file:
+            file.write("x")
+        if os.path.getsize(self._file) <= 10:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_no_record_is_to_blame_where_predictors_die_of_nothing_as_well(block, tmp_path):
+    actor_class = ray.remote(num_cpus=1, max_restarts=0, max_concurrency=3)(KilledPredictor)
+    pool = PredictorPool(
+        lambda: actor_class.remote([], str(tmp_path / "deaths")), 1, BATCH, print, lambda records: None
+    )
+    assert _answers(pool, [block]) == [(0, []), (1, [])]
+
+
+def test_a_predictor_that_there_is_no_room_for_is_given_nothing_and_not_waited_for(block):
+    # Ray here has 4 CPUs: of six predictors two find no room.
+    assert _answers(_pool([], [], predictors=6), [block] * 12) == [(0, [])] * 12 + [(1, [])] * 12
+
+
+@pytest.mark.slow
+def test_many_predictors_that_die_at_once_are_replaced(block, tmp_path, monkeypatch):
+    monkeypatch.setattr(predictor_pool, "_DEATHS_IN_A_ROW", 1)
+    lines: list[str] = []
+    pool = _pool(lines, [], "", False, "", 2.0, predictors=3)
+    answers = pool.predict([block] * 6)
+    first = next(answers)
+    for actor in list(pool._actors):
+        ray.kill(actor)
+    rest = [one for some in answers for one in some]
+    pool.end()
+    assert len([*first, *rest]) == 12 and lines.count("a predictor's process died; another one takes its place") == 3
+
+
 @pytest.mark.slow
 def test_deadly_records_beside_each_other_are_all_found(block):
     assert _answers(_pool([], [0, 1, 2, 3]), [block]) == [(0, [0, 1, 2, 3]), (1, [0, 1, 2, 3])]
@@ -169,7 +207,7 @@ def test_several_deadly_pieces_with_no_good_one_between_end_no_run(block):
 @pytest.mark.slow
 def test_a_model_that_kills_whatever_it_is_given_ends_the_run(block, monkeypatch):
     monkeypatch.setattr(predictor_pool, "_DEATHS_IN_A_ROW", 6)
-    with pytest.raises(InfrastructureError, match="Predictors keep dying"):
+    with pytest.raises(InfrastructureError, match="Every record kills the predictor"):
         _answers(_pool([], range(20)), [block])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import resource
@@ -86,6 +87,7 @@ BAD_LINES = {
     "too large a number": (_line("1", [1], [1e300]), "finite numbers"),
     "a text for a number": (_line("1", [1], ["0.9"]), "finite numbers"),
     "more classes than numbers": (_line("1", [1, 0], [0.9]), "2 class_indexes and 1 predictions"),
+    "lists in lists in lists": ("[" * 100_000, ""),
     "a list of two ids": (_line(["1", "2"]), "image_id is not a text"),
 }
 
@@ -120,6 +122,25 @@ def test_lines_that_are_missing_are_told_by_the_side_file_of_the_prediction(tmp_
     for of_something_else in ("{", "[]", json.dumps({"rows": 4, "sha256": {"other": ""}})):
         side.write_text(of_something_else)
         assert json_to_csv(options) == 3
+
+
+def test_files_of_two_predictions_are_told_by_the_side_file_of_the_last(tmp_path):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    options = _write(folder, [_line("1")], [_line("2")])
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("prediction.results-*")}
+    (tmp_path / "results.json").write_text(json.dumps({"rows": 2, "sha256": digests}))
+    other = folder / "prediction.results-00001-of-00002"
+    right = other.read_bytes()
+    other.write_text(_line("2", [0, 1]) + "\n")  # of the run before
+    _refused(options, "of another run", str(tmp_path / "results.json"), f"1 files: {other}")
+    other.write_bytes(right)
+    assert json_to_csv(options) == 2
+
+
+def test_an_integer_is_a_number(tmp_path):
+    options = _write(tmp_path, [_line("1", [1], [100_000_001])])
+    assert json_to_csv(options) == 1
 
 
 def test_the_ids_are_compared_with_those_of_a_sample_submission(tmp_path):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 
 import pytest
 
-from estimators.errors import UserError
-from estimators.submission.target import check_target
+from estimators.errors import InfrastructureError, UserError
+from estimators.submission.target import check_target, write_errors_told
 
 NOBODY = 65534
 
@@ -25,6 +26,16 @@ def _not_as_root() -> Iterator[None]:
         yield
     finally:
         os.setresuid(0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [(errno.ENOSPC, UserError), (errno.EACCES, UserError), (errno.EIO, InfrastructureError)],
+)
+def test_a_full_disk_is_the_users_to_mend_and_one_that_fails_is_not(number, kind):
+    with pytest.raises(kind, match="cannot be written") as caught, write_errors_told("/o.csv", flag="output_file"):
+        raise OSError(number, os.strerror(number), "/o.csv")
+    assert os.strerror(number) in caught.value.found and type(caught.value) is kind
 
 
 def test_a_device_and_a_pipe_are_not_replaced_by_a_file(tmp_path):
