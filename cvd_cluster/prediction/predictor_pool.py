@@ -90,7 +90,7 @@ class PredictorPool:
     ) -> None:
         self._start, self._batch_size, self._announce, self._tell_under_way = start, batch_size, announce, under_way
         self._most_deaths = max(_DEATHS_IN_A_ROW, _DEATHS_OF_EACH * predictors)
-        # What is under way -> whose it is, and which block; None is loading.
+        # What is under way -> whose it is, and which block; None is loading, which takes a place of each predictor.
         self._working: dict[Any, tuple[Any, _Work | None]] = {}
         self._free: list[Any] = []
         self._actors: list[Any] = []
@@ -114,7 +114,7 @@ class PredictorPool:
         """
         for block in blocks:
             yield from self._give(_Work(block))
-        # One that is still loading, or has no room on the cluster, is not waited for.
+        # One that still loads and was given nothing is not waited for.
         while self._again or any(work is not None for _, work in self._working.values()):
             if self._again:
                 yield from self._give(self._again.pop())
@@ -131,7 +131,8 @@ class PredictorPool:
     def _add_predictor(self) -> None:
         actor = self._start()
         self._actors.append(actor)
-        self._working[actor.load.remote()] = actor, None  # what there may never be room for gets no block before
+        self._working[actor.load.remote()] = actor, None
+        self._free += [actor] * (_BLOCKS_IN_FLIGHT - 1)
 
     def _give(self, work: _Work) -> Iterator[list[Any]]:
         while not self._free:
@@ -157,7 +158,7 @@ class PredictorPool:
             except ray.exceptions.RayActorError as error:
                 self._died(actor, work, error)
                 continue
-            self._free += [actor] * (_BLOCKS_IN_FLIGHT if work is None else 1)
+            self._free.append(actor)
             self._counts.pop(actor, None)  # of its records some were in this block
             self._asked.pop(actor, None)
             if work is not None:
@@ -225,7 +226,7 @@ class PredictorPool:
 
     def _survived(self, method: str, *arguments: Any) -> Any:
         """What one predictor answers; None if it died."""
-        actor = self._free[-1] if self._free else self._actors[-1]
+        actor = self._actors[0]
         try:
             answer = ray.get(getattr(actor, method).remote(*arguments))
         except ray.exceptions.RayActorError as error:

@@ -174,11 +174,6 @@ def test_no_record_is_to_blame_where_predictors_die_of_nothing_as_well(block, tm
     assert _answers(pool, [block]) == [(0, []), (1, [])]
 
 
-def test_a_predictor_that_there_is_no_room_for_is_given_nothing_and_not_waited_for(block):
-    # Ray here has 4 CPUs: of six predictors two find no room.
-    assert _answers(_pool([], [], predictors=6), [block] * 12) == [(0, [])] * 12 + [(1, [])] * 12
-
-
 @pytest.mark.slow
 def test_many_predictors_that_die_at_once_are_replaced(block, tmp_path, monkeypatch):
     monkeypatch.setattr(predictor_pool, "_DEATHS_IN_A_ROW", 1)
