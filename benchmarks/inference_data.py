@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 
 from estimators.errors import InfrastructureError
-from estimators.record_schema import parse_example, serialize_example
+from estimators.records.record_schema import parse_example, serialize_example
+from estimators.records.tfrecord_framing import read_records, shard_name, write_record
 from estimators.storage import glob
-from estimators.tfrecord_framing import read_records, shard_name, write_record
 
 _TINY_SIDE, _DIFFERENT_TINY = 24, 500
 

@@ -88,9 +88,9 @@ def decode(pattern: str, model_dir: str, output: str) -> None:
     """Reads, decodes and resizes on all cores, and does nothing else."""
     import tensorflow as tf
 
-    from estimators.image_decoding import decode_image
+    from estimators.inputs.image_decoding import decode_image
     from estimators.readers import parse_fields
-    from estimators.record_schema import IMAGE_ENCODED
+    from estimators.records.record_schema import IMAGE_ENCODED
 
     def pixels(serialized: Any) -> Any:
         return decode_image(parse_fields(serialized, with_label=False)[IMAGE_ENCODED], _SIDE)
@@ -106,7 +106,7 @@ class _RayDataModel:
     """What `map_batches` keeps in an actor; it notes what it did, since Ray Data tells nobody."""
 
     def __init__(self, model_dir: str, notes: str) -> None:
-        from estimators.record_schema import serialize_example
+        from estimators.records.record_schema import serialize_example
 
         self._model, self._serialize, self._notes = _Model(model_dir), serialize_example, notes
 

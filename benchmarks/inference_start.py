@@ -37,7 +37,7 @@ def stages(model_dir: str) -> dict[str, float]:
         with timed("import of Ray Data"):
             import cvd_cluster.prediction.record_blocks  # noqa: F401
         from cvd_cluster.prediction.predictor import Predictor, PredictorSettings
-        from estimators.exports import digest_of
+        from estimators.train_dir.exports import digest_of
 
         with timed("an actor's process"):
             settings = PredictorSettings(model_dir, digest_of(model_dir), _BATCH, _THREADS, 50_000_000)

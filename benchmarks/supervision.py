@@ -26,7 +26,7 @@ if __package__ in (None, ""):  # as `python benchmarks/supervision.py`
 
 from estimators.errors import InfrastructureError
 from estimators.options import Options, option
-from estimators.training_progress import TrainingProgress, read_progress
+from estimators.train_dir.training_progress import TrainingProgress, read_progress
 from launch.flags import parse_flags, run_command
 from tests.integration.commands import running_command
 

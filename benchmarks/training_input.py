@@ -21,7 +21,7 @@ from estimators.experiment_options import ExperimentOptions
 from estimators.options import Options, option
 from estimators.preparation import prepare_run
 from estimators.tensorflow_compat import quiet_tensorflow
-from estimators.train_dir import begin
+from estimators.train_dir.experiment_file import begin
 from launch.flags import parse_flags, run_command
 
 _EPOCHS, _BATCH, _SIDE = 20, 128, 32

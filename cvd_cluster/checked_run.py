@@ -15,7 +15,7 @@ from cvd_cluster.preflight import LookAtNodes, NodeLook, NodeReport
 from cvd_cluster.ray_session import ray_session, starts_ray_here
 from cvd_cluster.topology import Task, make_topology
 from estimators.experiment_options import ExperimentOptions
-from estimators.graph_check import graph_checked_beside
+from estimators.model_graph.graph_check import graph_checked_beside
 from estimators.preparation import prepare_run
 from estimators.training_plan import TrainingPlan
 

@@ -11,16 +11,16 @@ from cvd_cluster.lost_ray import lost_ray_ends
 from cvd_cluster.ray_errors import told_plainly
 from cvd_cluster.ray_session import ray_session
 from estimators import storage
-from estimators.conversion.manifest import Manifest
-from estimators.conversion.new_folder import check_is_new, new_folder
 from estimators.conversion.photo_layout import Layout, read_layout
 from estimators.conversion.photo_options import PhotoOptions
 from estimators.conversion.photo_results import REJECTED, finish_data_set
 from estimators.conversion.photo_shard import ConvertedShard, convert_shard
 from estimators.conversion.photo_source import open_source
 from estimators.conversion.photo_splits import PlannedShard, plan_shards
-from estimators.conversion.progress import shown
+from estimators.data_set.manifest import Manifest
+from estimators.data_set.new_folder import check_is_new, new_folder
 from estimators.errors import UserError, first_of
+from estimators.processes.progress import shown
 from estimators.storage.access import check_access
 
 _SECONDS_OF_SILENCE = 60.0

@@ -10,12 +10,12 @@ from cvd_cluster.cluster_options import ClusterOptions
 from cvd_cluster.placement import check_this_machine
 from cvd_cluster.ray_session import starts_ray_here
 from cvd_cluster.topology import Task, make_topology
+from estimators.checkpoints.torn_checkpoints import look
 from estimators.experiment_options import ExperimentOptions
-from estimators.graph_check import graph_checked_beside
+from estimators.inputs.worker_shards import shard_for_worker
 from estimators.local_training import plan_locally
-from estimators.torn_checkpoints import look
+from estimators.model_graph.graph_check import graph_checked_beside
 from estimators.training_plan import TrainingPlan, runs_in_one_process
-from estimators.worker_shards import shard_for_worker
 
 # Longer than Ray needs to hand out what was given back just now.
 _BUSY_SECS = 10.0

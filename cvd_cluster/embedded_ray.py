@@ -20,7 +20,7 @@ import psutil
 from cvd_cluster.replaced_attributes import replaced_attributes
 from cvd_cluster.sigterm import sigterm_kept
 from estimators.errors import InfrastructureError, one_line
-from estimators.scratch_folder import make_scratch_folder
+from estimators.processes.scratch_folder import make_scratch_folder
 
 # Ray replaces 127.0.0.1 by the machine's outer address; this one it leaves alone.
 NODE_ADDRESS = "127.0.0.2"

@@ -11,13 +11,13 @@ from typing import Any
 
 from cvd_cluster.supervision.event_log import EVENTS_FILE, EventKind
 from estimators import storage
-from estimators.checkpoints import Checkpoint, latest_checkpoint, read_metrics
-from estimators.exports import exported_steps
-from estimators.process_identity import ProcessIdentity
-from estimators.run_state import RunRecord, looked_at_again, read_run_state
-from estimators.train_dir import read_experiment
-from estimators.train_dir_holder import Holder, read_holder
-from estimators.training_progress import TrainingProgress, read_progress
+from estimators.checkpoints.checkpoint_files import Checkpoint, latest_checkpoint, read_metrics
+from estimators.processes.process_identity import ProcessIdentity
+from estimators.train_dir.experiment_file import read_experiment
+from estimators.train_dir.exports import exported_steps
+from estimators.train_dir.run_state import RunRecord, looked_at_again, read_run_state
+from estimators.train_dir.train_dir_holder import Holder, read_holder
+from estimators.train_dir.training_progress import TrainingProgress, read_progress
 
 KILLED = "KILLED"
 NOT_BEGUN = "NOT BEGUN"

@@ -12,14 +12,14 @@ from cvd_cluster.checked_run import CheckedRun, checked_run
 from cvd_cluster.cluster_options import ClusterOptions
 from cvd_cluster.ray_session import in_ray_job
 from cvd_cluster.supervision_options import SupervisionOptions
-from estimators import train_dir, train_dir_lock
-from estimators.checkpoints import awaits_evaluation, prune
+from estimators.checkpoints.checkpoint_files import awaits_evaluation, prune
 from estimators.errors import InfrastructureError, StoppedError
 from estimators.experiment_options import ExperimentOptions
-from estimators.generation import FencedError
-from estimators.run_state import RunState, write_run_state
-from estimators.stop_signals import stop_signals
+from estimators.processes.stop_signals import stop_signals
 from estimators.storage_trouble import storage_trouble_told
+from estimators.train_dir import experiment_file, train_dir_lock
+from estimators.train_dir.generation import FencedError
+from estimators.train_dir.run_state import RunState, write_run_state
 
 
 def train_on_cluster(
@@ -47,7 +47,7 @@ def train_on_cluster(
         train_dir_lock.locked(options.train_dir, announce=announce),
         storage_trouble_told(options.train_dir),
     ):
-        train_dir.begin(options, start_new_model=start_new_model, announce=announce)
+        experiment_file.begin(options, start_new_model=start_new_model, announce=announce)
         _run(options, run, supervision, announce)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from estimators.errors import UserError
-from estimators.user_code import user_errors_told
+from estimators.processes.user_code import user_errors_told
 
 _HOME_OF = {"model": "estimators.cvd_models", "label_loss": "estimators.losses"}
 _BASE_OF = {"model": "estimators.models:BaseModel", "label_loss": "estimators.losses:BaseLoss"}

@@ -9,30 +9,36 @@ from typing import Any
 
 import tensorflow as tf
 
-from estimators import data_check
-from estimators.checkpoints import Checkpoint, awaits_evaluation, delete_half_saved, latest_checkpoint, prune
+from estimators.checkpoints.checkpoint_files import (
+    Checkpoint,
+    awaits_evaluation,
+    delete_half_saved,
+    latest_checkpoint,
+    prune,
+)
+from estimators.checkpoints.torn_checkpoints import ensure_named
 from estimators.errors import DataError, HarnessError, UserError
 from estimators.experiment_options import ExperimentOptions
-from estimators.exporter import export_checkpoint
-from estimators.exports import exported_steps
-from estimators.generation import check_generation
+from estimators.export.exporter import export_checkpoint
 from estimators.hooks.agreed_requests import AgreedRequests
 from estimators.hooks.checkpoint_saving import AtMultiples, checkpoint_hook
 from estimators.hooks.finite_training import FiniteTrainingHook
 from estimators.hooks.last_step import LastStepHook
 from estimators.hooks.progress import ProgressHook
 from estimators.hooks.restored_shapes import RestoredShapesHook
-from estimators.input_fns import NOTHING_LEFT, train_input_fn
+from estimators.inputs import data_check
+from estimators.inputs.input_fns import NOTHING_LEFT, train_input_fn
+from estimators.inputs.skipped_records import SkippedRecords
+from estimators.inputs.worker_shards import shard_for_worker
 from estimators.mirrored_replicas import mirrored_strategy, session_config
-from estimators.model_fn import StepReportSettings, make_model_fn
-from estimators.reporting import Reporter
-from estimators.run_state import RunState, write_run_state
-from estimators.skipped_records import SkippedRecords
+from estimators.model_graph.model_fn import StepReportSettings, make_model_fn
+from estimators.processes.reporting import Reporter
 from estimators.storage_trouble import storage_trouble_told
 from estimators.tensorflow_compat import reason_of, shorten_readiness_poll
-from estimators.torn_checkpoints import ensure_named
+from estimators.train_dir.exports import exported_steps
+from estimators.train_dir.generation import check_generation
+from estimators.train_dir.run_state import RunState, write_run_state
 from estimators.training_plan import Role, TrainingPlan, runs_in_one_process
-from estimators.worker_shards import shard_for_worker
 
 
 @dataclass(frozen=True)

@@ -8,24 +8,24 @@ import sys
 import time
 from collections.abc import Callable
 
-from estimators import train_dir_lock
-from estimators.checkpoints import evaluated_steps, latest_checkpoint, prune
-from estimators.child_process import ChildProcess, child_environment
-from estimators.data_check import DataFiles
+from estimators.checkpoints.checkpoint_files import evaluated_steps, latest_checkpoint, prune
 from estimators.errors import InfrastructureError, StoppedError
-from estimators.evaluation_identity import made_with
+from estimators.evaluation.evaluation_identity import made_with
+from estimators.evaluation.failed_evaluations import check_none_failed
 from estimators.experiment_options import ExperimentOptions
-from estimators.failed_evaluations import check_none_failed
-from estimators.generation import begin_generation
-from estimators.graph_check import build_graph
+from estimators.inputs.data_check import DataFiles
+from estimators.model_graph.graph_check import build_graph
 from estimators.preparation import prepare_run
-from estimators.reporting import ConsoleReporter
-from estimators.run_state import RunState, write_run_state
-from estimators.scratch_folder import scratch_folder
-from estimators.stop_signals import StopSignals, stop_signals
+from estimators.processes.child_process import ChildProcess, child_environment
+from estimators.processes.reporting import ConsoleReporter
+from estimators.processes.scratch_folder import scratch_folder
+from estimators.processes.stop_signals import StopSignals, stop_signals
 from estimators.storage_trouble import storage_trouble_told
 from estimators.tensorflow_compat import quiet_tensorflow
-from estimators.train_dir import begin
+from estimators.train_dir import train_dir_lock
+from estimators.train_dir.experiment_file import begin
+from estimators.train_dir.generation import begin_generation
+from estimators.train_dir.run_state import RunState, write_run_state
 from estimators.training_plan import Strategy, TrainingPlan
 
 
@@ -132,7 +132,7 @@ def newest_checkpoint(options: ExperimentOptions) -> str:
 
 
 def _start_evaluator(options: ExperimentOptions) -> ChildProcess:
-    argv = [sys.executable, "-m", "estimators.evaluator_process", options.train_dir]
+    argv = [sys.executable, "-m", "estimators.evaluation.evaluator_process", options.train_dir]
     # No GPU: the first of two processes would take all memory of them.
     return ChildProcess(argv, env=child_environment(gpus=False))
 

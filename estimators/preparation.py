@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from estimators import class_lookup, train_dir
-from estimators.checkpoints import latest_checkpoint
-from estimators.data_check import DataFiles, check_data
+from estimators import class_lookup
+from estimators.checkpoints.checkpoint_files import latest_checkpoint
+from estimators.checkpoints.warm_start import find_checkpoint
 from estimators.experiment_options import ExperimentOptions
+from estimators.inputs.data_check import DataFiles, check_data
 from estimators.storage.access import check_access
 from estimators.tensorflow_compat import quiet_tensorflow
+from estimators.train_dir import experiment_file
 from estimators.training_plan import Strategy, TrainingPlan, make_plan
-from estimators.warm_start import find_checkpoint
 
 
 def prepare_run(
@@ -44,7 +45,7 @@ def prepare_run(
             class_lookup.load_class(flag, name)
     patterns = ("train_data_pattern", "eval_data_pattern", "warm_start_from")
     check_access(read={flag: getattr(options, flag) for flag in patterns}, folders={"train_dir": options.train_dir})
-    train_dir.check_train_dir(options, start_new_model=start_new_model, announce=announce)
+    experiment_file.check_train_dir(options, start_new_model=start_new_model, announce=announce)
 
     def checked(flag: str, pattern: str) -> DataFiles:
         return check_data(

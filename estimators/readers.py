@@ -8,8 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from estimators.record_schema import IMAGE_ENCODED, IMAGE_ID, IMAGE_LABEL
-from estimators.tfrecord_framing import read_records
+from estimators.records.record_schema import IMAGE_ENCODED, IMAGE_ID, IMAGE_LABEL
+from estimators.records.tfrecord_framing import read_records
 
 
 def parse_fields(serialized: Any, *, with_label: bool) -> dict[str, Any]:

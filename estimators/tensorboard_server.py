@@ -15,8 +15,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import IO
 
-from estimators.child_process import ChildProcess, child_environment, die_with_parent
 from estimators.errors import UserError
+from estimators.processes.child_process import ChildProcess, child_environment, die_with_parent
 
 _HOST = "127.0.0.1"  # TensorBoard knows no passwords
 _MOST_READ, _MOST_SHOWN = 8192, 300

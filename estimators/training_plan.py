@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from estimators.data_check import DataFiles
 from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
+from estimators.inputs.data_check import DataFiles
 
 Role = Literal["chief", "worker", "ps", "evaluator"]
 Strategy = Literal["local", "mirrored", "parameter_server", "multi_worker_mirrored"]

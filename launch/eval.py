@@ -14,9 +14,9 @@ job belongs to; the results are the same:
 from __future__ import annotations
 
 from cvd_cluster.ray_session import require_absolute_paths
-from estimators.evaluation_options import EvaluationOptions
-from estimators.evaluation_run import evaluate_train_dir
-from estimators.lasting_console import keep_running_without_console
+from estimators.evaluation.evaluation_options import EvaluationOptions
+from estimators.evaluation.evaluation_run import evaluate_train_dir
+from estimators.processes.lasting_console import keep_running_without_console
 from launch.flags import parse_flags, run_command
 
 

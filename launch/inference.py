@@ -10,7 +10,7 @@ is given again. All about it: docs/inference.md.
 from __future__ import annotations
 
 from cvd_cluster.prediction.prediction_options import PredictionOptions
-from estimators.lasting_console import keep_running_without_console
+from estimators.processes.lasting_console import keep_running_without_console
 from launch.flags import parse_flags, run_command
 
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from cvd_cluster.job_options import AttachOptions, SubmitOptions
 from cvd_cluster.job_submission import attach, submit
 from estimators.errors import UserError
-from estimators.lasting_console import keep_running_without_console
+from estimators.processes.lasting_console import keep_running_without_console
 from launch.flags import parse_flags, run_command
 
 _COMMANDS = ("train", "eval", "inference", "prepare_data", "convert_prediction_from_json_to_csv")

@@ -22,7 +22,7 @@ from cvd_cluster.ray_session import require_absolute_paths
 from cvd_cluster.supervision_options import SupervisionOptions
 from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions, StartOptions
-from estimators.lasting_console import keep_running_without_console
+from estimators.processes.lasting_console import keep_running_without_console
 from estimators.tensorboard_server import tensorboard_of
 from launch.flags import parse_flags, run_command
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 
 import pytest
@@ -78,6 +78,22 @@ def _graph(root: Path) -> dict[str, set[str]]:
     return graph
 
 
+def _folder(module: str, folders: Set[str]) -> str:
+    """The folder within its floor that a module lies in; one that lies in none stands for itself."""
+    folder = ".".join(module.split(".")[:2])
+    return folder if folder in folders else module
+
+
+def _graph_of_folders(root: Path) -> dict[str, set[str]]:
+    folders = {f"{path.parent.parent.name}.{path.parent.name}" for path in root.glob("*/*/__init__.py")}
+    graph: dict[str, set[str]] = {}
+    for name, targets in _graph(root).items():
+        named = graph.setdefault(_folder(name, folders), set())
+        named |= {_folder(target, folders) for target in targets}
+        named.discard(_folder(name, folders))
+    return graph
+
+
 def _cycle(graph: Mapping[str, set[str]]) -> list[str]:
     """One cycle of the graph, [] if there is none."""
     finished: set[str] = set()
@@ -112,6 +128,10 @@ def test_there_is_no_import_cycle_among_our_modules():
     assert " -> ".join(_cycle(_graph(ROOT))) == ""
 
 
+def test_there_is_no_import_cycle_among_our_folders():
+    assert " -> ".join(_cycle(_graph_of_folders(ROOT))) == ""
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -138,6 +158,19 @@ def test_a_cycle_would_be_found_even_through_functions_and_relative_imports(tmp_
         "estimators.hooks.c",
         "estimators.a",
     ]
+
+
+def test_a_cycle_of_folders_would_be_found(tmp_path):
+    files = {
+        "estimators/hooks/__init__.py": "",
+        "estimators/hooks/a.py": "from estimators.inputs import b",
+        "estimators/hooks/c.py": "",
+        "estimators/inputs/__init__.py": "",
+        "estimators/inputs/b.py": "import estimators.hooks.c",
+    }
+    tree = _tree(tmp_path, files)
+    assert _cycle(_graph(tree)) == []
+    assert _cycle(_graph_of_folders(tree)) == ["estimators.hooks", "estimators.inputs", "estimators.hooks"]
 
 
 def test_the_commands_are_found():

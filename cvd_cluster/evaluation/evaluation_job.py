@@ -14,13 +14,13 @@ from cvd_cluster.placement import check_this_machine, placed
 from cvd_cluster.ray_session import ray_session, starts_ray_here
 from cvd_cluster.topology import Task
 from estimators import storage
-from estimators.checkpoint_evaluator import begin_report
-from estimators.data_check import DataFiles
 from estimators.errors import InfeasibleError
-from estimators.evaluation_options import EvaluationOptions
-from estimators.evaluation_run import PreparedEvaluation, prepare_evaluation
+from estimators.evaluation.checkpoint_evaluator import begin_report
+from estimators.evaluation.evaluation_options import EvaluationOptions
+from estimators.evaluation.evaluation_run import PreparedEvaluation, prepare_evaluation
+from estimators.inputs.data_check import DataFiles
 from estimators.tensorflow_compat import quiet_tensorflow
-from estimators.train_dir import EXPERIMENT_FILE
+from estimators.train_dir.experiment_file import EXPERIMENT_FILE
 
 
 def evaluate_on_cluster(evaluation: EvaluationOptions, *, line: Callable[[str], None]) -> int:
@@ -121,7 +121,7 @@ def _run(
     try:
         # TensorFlow, which the events for TensorBoard need, is imported here while the workers import theirs.
         quiet_tensorflow()
-        from estimators.continuous_evaluation import evaluate_continuously
+        from estimators.evaluation.continuous_evaluation import evaluate_continuously
 
         team.wait_until_loaded()
         return evaluate_continuously(prepared.options.train_dir, team, report, run_once=evaluation.run_once)

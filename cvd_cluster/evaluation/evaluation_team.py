@@ -12,12 +12,12 @@ import ray
 from cvd_cluster.evaluation.evaluation_worker import PartialEvaluation
 from cvd_cluster.ray_errors import told_plainly
 from cvd_cluster.supervision.room import Room
-from estimators.checkpoint_evaluator import EvaluationReport, progress_line
-from estimators.checkpoints import Checkpoint
-from estimators.data_check import DataFiles
+from estimators.checkpoints.checkpoint_files import Checkpoint
 from estimators.errors import DataError, InfrastructureError, one_line
+from estimators.evaluation.checkpoint_evaluator import EvaluationReport, progress_line
+from estimators.inputs.data_check import DataFiles
+from estimators.inputs.skipped_records import SkippedRecords
 from estimators.metrics import EvaluationMetrics, EvaluationResult
-from estimators.skipped_records import SkippedRecords
 
 _POLL_SECS = 0.05
 _LOOK_SECS = 1.0

@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cvd_cluster.errors import RoleError
-from estimators.checkpoints import Checkpoint
-from estimators.data_check import DataFiles
+from estimators.checkpoints.checkpoint_files import Checkpoint
 from estimators.errors import HarnessError
 from estimators.experiment_options import ExperimentOptions
+from estimators.inputs.data_check import DataFiles
+from estimators.inputs.skipped_records import SkippedRecords
 from estimators.metrics import EvaluationMetrics
 from estimators.promised_gpus import check_gpus
-from estimators.skipped_records import SkippedRecords
 from estimators.tensorflow_compat import quiet_tensorflow
 
 if TYPE_CHECKING:
-    from estimators.evaluation_graph import EvaluationGraph
+    from estimators.evaluation.evaluation_graph import EvaluationGraph
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,8 +117,8 @@ class EvaluationWorker:
             # Ray sets it to 1; the processor's threads are to be those of an evaluation without Ray.
             os.environ.pop("OMP_NUM_THREADS", None)
             quiet_tensorflow()
-            from estimators.evaluation_graph import EvaluationGraph
-            from estimators.worker_shards import shard_for_evaluator
+            from estimators.evaluation.evaluation_graph import EvaluationGraph
+            from estimators.inputs.worker_shards import shard_for_evaluator
 
             check_gpus(float(self._part.with_gpu))
             part = self._part

@@ -17,9 +17,9 @@ from cvd_cluster.prediction.part_columns import ERROR, OFFSET, SCHEMA, SIZE, wid
 from cvd_cluster.prediction.prediction_options import DEFAULT, FAIL
 from estimators import storage
 from estimators.errors import DataError, UserError
-from estimators.exports import MOST_CLASSES
 from estimators.submission.prediction_columns import CLASS_INDEXES, IMAGE_ID, PREDICTIONS
 from estimators.submission_format import csv_field
+from estimators.train_dir.exports import MOST_CLASSES
 
 _COLUMNS = ("file", "row", "offset", "bytes", "id", "reason")
 

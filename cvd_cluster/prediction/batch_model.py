@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from estimators.errors import InfrastructureError, UserError
-from estimators.exports import INPUT, OUTPUTS, SIGNATURE
 from estimators.promised_gpus import check_gpus
-from estimators.record_schema import serialize_example
+from estimators.records.record_schema import serialize_example
+from estimators.train_dir.exports import INPUT, OUTPUTS, SIGNATURE
 
 _MOST_SHOWN = 300
 # TensorFlow's notes on where in the graph an error arose: {{node map/while/DecodeJpeg}}, [[ … ]].

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from estimators import storage
-from estimators.process_identity import this_place
-from estimators.record_bytes import is_gzip
+from estimators.processes.process_identity import this_place
+from estimators.records.record_bytes import is_gzip
 
 # What is read, predicted and kept as one: a few hundred photos. Large enough that Ray's work for it does not count,
 # small enough that the pieces in flight fit into memory and that a run which is cut off loses little.

@@ -23,8 +23,8 @@ from cvd_cluster.prediction.progress import Progress
 from cvd_cluster.prediction.reading_ahead import read_ahead
 from cvd_cluster.prediction.reading_plan import ReadingTask, is_sure, pieces_to_read_again, reading_tasks
 from cvd_cluster.ray_session import RaySession, ray_session, starts_ray_here
-from estimators.exports import SAVED_MODEL
 from estimators.submission.target import write_errors_told
+from estimators.train_dir.exports import SAVED_MODEL
 
 
 def predict_missing_parts(

@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from cvd_cluster.prediction.input_files import Piece
-from estimators.record_bytes import RecordBytes
-from estimators.tfrecord_framing import FOOTER_BYTES, HEADER_BYTES, cut_short, data_flaw, read_header
-from estimators.tfrecord_search import possible_headers
+from estimators.records.record_bytes import RecordBytes
+from estimators.records.tfrecord_framing import FOOTER_BYTES, HEADER_BYTES, cut_short, data_flaw, read_header
+from estimators.records.tfrecord_search import possible_headers
 
 _FRAME_BYTES = HEADER_BYTES + FOOTER_BYTES
 _READ_BEYOND = 1 << 18  # the last record of a piece ends behind it, as a rule by less than this

@@ -19,10 +19,10 @@ from cvd_cluster.prediction.batch_model import Answers, BatchModel
 from cvd_cluster.prediction.part_columns import part_of, to_bytes
 from cvd_cluster.prediction.piece_columns import OFFSETS, REPORT, SIZES, PieceReport, data_of
 from estimators.errors import UserError
-from estimators.exports import digest_of
-from estimators.picture_size import picture_error
-from estimators.record_schema import parse_example
-from estimators.tfrecord_framing import FOOTER_BYTES, HEADER_BYTES
+from estimators.records.picture_size import picture_error
+from estimators.records.record_schema import parse_example
+from estimators.records.tfrecord_framing import FOOTER_BYTES, HEADER_BYTES
+from estimators.train_dir.exports import digest_of
 
 CRASHED = "it crashed the predictor"
 

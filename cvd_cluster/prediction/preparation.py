@@ -11,14 +11,15 @@ from typing import Any
 from cvd_cluster.prediction.input_files import PIECE_BYTES, InputFile, look_at
 from cvd_cluster.prediction.prediction_options import FAIL, PredictionOptions
 from cvd_cluster.ray_session import require_absolute_paths
-from estimators.data_check import check_first_record, matching_files
+from estimators.data_set.matching_files import matching_files
 from estimators.errors import DataError, UserError
-from estimators.export_process import export_in_a_process
-from estimators.exports import check_export, digest_of
-from estimators.model_choice import ChosenModel, best_model, model_at, newest_model
+from estimators.export.export_process import export_in_a_process
+from estimators.export.model_choice import ChosenModel, best_model, model_at, newest_model
+from estimators.inputs.data_check import check_first_record
 from estimators.storage.access import check_access
 from estimators.submission.sample_check import check_sample
 from estimators.submission.target import check_target
+from estimators.train_dir.exports import check_export, digest_of
 
 _FLAG = "input_data_pattern"
 

@@ -22,8 +22,8 @@ from cvd_cluster.prediction.piece_reader import read_piece
 from cvd_cluster.prediction.reading_plan import ReadingTask
 from estimators import storage
 from estimators.errors import DataError, InfrastructureError
-from estimators.process_identity import this_place
-from estimators.record_bytes import GzipBytes, PlainBytes
+from estimators.processes.process_identity import this_place
+from estimators.records.record_bytes import GzipBytes, PlainBytes
 
 
 class RecordSource(Datasource):  # type: ignore[misc]  # Ray ships no types that mypy accepts

@@ -16,7 +16,7 @@ from cvd_cluster.prediction.ordered_rows import rows_in_order, rows_of
 from cvd_cluster.prediction.part_columns import HASH, OFFSET
 from cvd_cluster.prediction.submission_output import WriteRows
 from estimators.errors import DataError, InfrastructureError
-from estimators.scratch_folder import scratch_folder
+from estimators.processes.scratch_folder import scratch_folder
 from estimators.submission.prediction_columns import IMAGE_ID
 from estimators.submission.prediction_columns import SCHEMA as PREDICTIONS
 from estimators.submission.sample_check import SampleCheck

@@ -10,7 +10,7 @@ from typing import Any
 
 from cvd_cluster.prediction.prediction_options import PredictionOptions
 from estimators import storage
-from estimators.tfrecord_framing import shard_name
+from estimators.records.tfrecord_framing import shard_name
 
 _RESULTS = "prediction.results"
 _REPLACED = "replaced"

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from estimators.child_process import die_with_parent, outlive_parent
+from estimators.processes.child_process import die_with_parent, outlive_parent
 
 # A command that is told to stop leaves no longer to its roles; see supervision/supervisor.py.
 _SAVING_SECS = 20.0

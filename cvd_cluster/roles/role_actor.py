@@ -19,7 +19,7 @@ from cvd_cluster.roles.stack_dump import dump_stacks
 from cvd_cluster.topology import Task
 from estimators import storage
 from estimators.experiment_options import ExperimentOptions
-from estimators.scratch_folder import make_scratch_folder
+from estimators.processes.scratch_folder import make_scratch_folder
 from estimators.training_plan import TrainingPlan
 
 # Until all actors of a run are there nobody speaks to the first of them.

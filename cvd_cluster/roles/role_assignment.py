@@ -23,7 +23,7 @@ class RoleAssignment:
       role: "chief", "worker", "ps" or "evaluator".
       worker_index: its number among the training replicas; -1 for the others.
       scratch_dir: a folder of this role alone.
-      generation: of the run; see estimators/generation.py.
+      generation: of the run; see estimators/train_dir/generation.py.
       gpus: that Ray has set aside for it; without any it sees none.
     """
 

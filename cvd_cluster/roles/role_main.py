@@ -18,12 +18,12 @@ from typing import Any
 
 from cvd_cluster.roles.orders import Orders
 from cvd_cluster.roles.role_assignment import RoleAssignment
-from estimators.child_process import let_parent_trace
 from estimators.errors import HarnessError
-from estimators.generation import check_is_known
-from estimators.lasting_console import keep_running_without_console
+from estimators.processes.child_process import let_parent_trace
+from estimators.processes.lasting_console import keep_running_without_console
 from estimators.promised_gpus import check_gpus
 from estimators.tensorflow_compat import quiet_tensorflow
+from estimators.train_dir.generation import check_is_known
 
 # After the last checkpoint `session.close()` of a chief whose peers were restarted can hang for 40 s.
 _CLOSING_SECS = 3.0
@@ -123,7 +123,7 @@ def _evaluate(assignment: RoleAssignment, orders: Orders, reporter: PipeReporter
     # Before TensorFlow is imported: until the first step the training roles need the processors.
     orders.next_line()
     check_is_known(assignment.options.train_dir, assignment.generation)
-    from estimators.evaluation_run import run_evaluation
+    from estimators.evaluation.evaluation_run import run_evaluation
 
     run_evaluation(assignment.options, line=reporter.line, alive=reporter.alive)
 

@@ -13,7 +13,7 @@ import psutil
 
 from cvd_cluster.roles.role_assignment import RoleAssignment
 from cvd_cluster.roles.role_status import RoleFailure, RolePhase, RoleStatus
-from estimators.child_process import ChildProcess, child_environment
+from estimators.processes.child_process import ChildProcess, child_environment
 
 
 class RoleProcess:

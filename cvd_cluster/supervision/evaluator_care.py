@@ -20,7 +20,7 @@ from cvd_cluster.supervision.transitions import event_of
 from cvd_cluster.supervision.watch import Watch
 from cvd_cluster.supervision_options import SupervisionOptions
 from cvd_cluster.topology import Task
-from estimators.checkpoints import mark_watched
+from estimators.checkpoints.checkpoint_files import mark_watched
 from estimators.errors import HarnessError, InfrastructureError
 from estimators.experiment_options import ExperimentOptions
 from estimators.local_training import check_last_evaluated

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from estimators import storage
-from estimators.train_dir_lock import was_lost
+from estimators.train_dir.train_dir_lock import was_lost
 
 EVENTS_FILE = "events.jsonl"
 

@@ -12,10 +12,10 @@ from cvd_cluster.supervision.role_group import RoleGroup
 from cvd_cluster.supervision.room import Room
 from cvd_cluster.supervision.snapshot import GroupSnapshot
 from cvd_cluster.supervision_options import SupervisionOptions
+from estimators.checkpoints.torn_checkpoints import set_torn_aside
 from estimators.errors import InfrastructureError
 from estimators.experiment_options import ExperimentOptions
-from estimators.generation import begin_generation, check_generation
-from estimators.torn_checkpoints import set_torn_aside
+from estimators.train_dir.generation import begin_generation, check_generation
 from estimators.training_plan import TrainingPlan
 
 

@@ -21,13 +21,13 @@ from cvd_cluster.supervision.snapshot import GroupSnapshot
 from cvd_cluster.supervision.transitions import event_of
 from cvd_cluster.supervision.watch import Watch
 from cvd_cluster.supervision_options import SupervisionOptions
-from estimators.checkpoints import Checkpoint, latest_checkpoint
+from estimators.checkpoints.checkpoint_files import Checkpoint, latest_checkpoint
 from estimators.experiment_options import ExperimentOptions
-from estimators.generation import FencedError
 from estimators.local_training import check_last_step_saved, newest_checkpoint
-from estimators.run_state import RunState, write_run_state
-from estimators.stop_signals import StopSignals
-from estimators.train_dir_lock import was_lost
+from estimators.processes.stop_signals import StopSignals
+from estimators.train_dir.generation import FencedError
+from estimators.train_dir.run_state import RunState, write_run_state
+from estimators.train_dir.train_dir_lock import was_lost
 from estimators.training_plan import TrainingPlan
 
 _POLL_SECS = 1.0

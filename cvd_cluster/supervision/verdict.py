@@ -10,7 +10,7 @@ from cvd_cluster.errors import RoleError, RoleLostError
 from cvd_cluster.roles.role_status import RoleFailure, RolePhase, RoleStatus
 from cvd_cluster.supervision.snapshot import GroupSnapshot
 from estimators.errors import DataError, HarnessError, InfeasibleError, InfrastructureError, UserError
-from estimators.generation import FencedError
+from estimators.train_dir.generation import FencedError
 
 # How long after the first sign of trouble its cause may still be on its way: a peer's error can arrive before it.
 ECHO_SECS = 3.0

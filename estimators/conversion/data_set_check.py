@@ -10,12 +10,12 @@ from typing import NamedTuple
 from estimators import storage
 from estimators.conversion.check_options import CheckOptions
 from estimators.conversion.file_check import CheckedFile, FileToCheck, check_file
-from estimators.conversion.manifest import NAME, Manifest, data_set_folder, entry_of, read_manifest
-from estimators.conversion.new_folder import check_complete
 from estimators.conversion.ordered_processes import map_in_order
-from estimators.conversion.progress import shown
-from estimators.data_check import matching_files
+from estimators.data_set.manifest import NAME, Manifest, data_set_folder, entry_of, read_manifest
+from estimators.data_set.matching_files import matching_files
+from estimators.data_set.new_folder import check_complete
 from estimators.errors import DataError, UserError
+from estimators.processes.progress import shown
 from estimators.storage.access import check_access
 
 _MOST_SHOWN = 20

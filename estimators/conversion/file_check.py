@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from PIL import Image
 
 from estimators import storage
-from estimators.conversion.manifest import NAME, ShardEntry
-from estimators.record_check import pillow_error, record_fault
-from estimators.record_schema import IMAGE_ENCODED, IMAGE_ID, Example
-from estimators.tfrecord_framing import DamagedRecordError, read_records
+from estimators.data_set.manifest import NAME, ShardEntry
+from estimators.records.record_check import pillow_error, record_fault
+from estimators.records.record_schema import IMAGE_ENCODED, IMAGE_ID, Example
+from estimators.records.tfrecord_framing import DamagedRecordError, read_records
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 import PIL
 
 from estimators import storage
-from estimators.conversion.manifest import Manifest, ShardEntry
 from estimators.conversion.photo_layout import Layout
 from estimators.conversion.photo_options import PhotoOptions
 from estimators.conversion.photo_shard import ConvertedShard, Rejection
+from estimators.data_set.manifest import Manifest, ShardEntry
 from estimators.errors import DataError
 from estimators.submission_format import HEADER, submission_row
 

@@ -15,7 +15,7 @@ from estimators.conversion.photo_source import PhotoSource, UnreadableError, ope
 from estimators.conversion.photo_splits import PlannedShard
 from estimators.conversion.shard_writer import WrittenShard, new_shard
 from estimators.errors import UserError
-from estimators.record_schema import serialize_example
+from estimators.records.record_schema import serialize_example
 
 _PHOTOS_BETWEEN_REPORTS = 20
 

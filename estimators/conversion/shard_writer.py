@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from estimators import storage
-from estimators.tfrecord_framing import framed, shard_name
+from estimators.records.tfrecord_framing import framed, shard_name
 
 
 @dataclass(frozen=True)

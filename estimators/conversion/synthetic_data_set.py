@@ -12,14 +12,14 @@ from collections.abc import Sequence
 import PIL
 
 from estimators.conversion.drawn_pictures import CLASS_NAMES, draw_picture
-from estimators.conversion.manifest import Manifest, ShardEntry
-from estimators.conversion.new_folder import new_folder
 from estimators.conversion.ordered_processes import map_in_order
-from estimators.conversion.progress import shown
 from estimators.conversion.shard_writer import WrittenShard, write_split
 from estimators.conversion.splits import PlannedPicture, plan_splits
 from estimators.conversion.synthetic_options import SyntheticOptions
-from estimators.record_schema import serialize_example
+from estimators.data_set.manifest import Manifest, ShardEntry
+from estimators.data_set.new_folder import new_folder
+from estimators.processes.progress import shown
+from estimators.records.record_schema import serialize_example
 
 # Fewer pictures than this do not make up for the start of another process.
 _PICTURES_PER_PROCESS = 100

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from estimators.checkpoints import latest_checkpoint
+from estimators.checkpoints.checkpoint_files import latest_checkpoint
 from estimators.errors import UserError, first_of
 from estimators.experiment_options import ExperimentOptions
 

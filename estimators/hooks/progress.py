@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from estimators.reporting import Reporter
+from estimators.processes.reporting import Reporter
 
 _SECONDS_BETWEEN = 0.5
 

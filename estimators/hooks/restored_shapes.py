@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from estimators.checkpoints import latest_checkpoint
+from estimators.checkpoints.checkpoint_files import latest_checkpoint
 from estimators.errors import UserError
 
 

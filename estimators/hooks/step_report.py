@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from estimators.metrics import BatchMetrics, batch_metrics
-from estimators.training_progress import ProgressFile
+from estimators.train_dir.training_progress import ProgressFile
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from estimators import storage
 from estimators.errors import DataError, UserError, first_of
-from estimators.scratch_folder import scratch_folder
+from estimators.processes.scratch_folder import scratch_folder
 from estimators.storage.access import check_access
 from estimators.submission.json_results import Place, places_of, read_results, require_all_shards
 from estimators.submission.json_to_csv_options import JsonToCsvOptions

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from estimators.errors import DataError
-from estimators.exports import MOST_CLASSES
 from estimators.submission_format import CATEGORY, HEADER, PROBABILITY, TOP_K, csv_header
+from estimators.train_dir.exports import MOST_CLASSES
 
 IMAGE_ID, CLASS_INDEXES, PREDICTIONS = "image_id", "class_indexes", "predictions"
 # Of each photo, the likeliest class first.

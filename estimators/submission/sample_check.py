@@ -14,7 +14,7 @@ import numpy as np
 
 from estimators import storage
 from estimators.errors import DataError, UserError
-from estimators.scratch_folder import scratch_errors_told
+from estimators.processes.scratch_folder import scratch_errors_told
 from estimators.submission.unique_ids import Hashes, UniqueIds, hashes_of
 
 _FLAG = "--sample_submission"

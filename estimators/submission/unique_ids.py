@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from estimators.scratch_folder import scratch_errors_told
+from estimators.processes.scratch_folder import scratch_errors_told
 
 _RANGES_BITS = 6
 _ROWS_BUFFERED = 1 << 16

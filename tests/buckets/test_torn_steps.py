@@ -13,12 +13,12 @@ import pytest
 from cvd_cluster.prediction.bad_records import quarantine, quarantine_path
 from cvd_cluster.prediction.submission_output import csv_output, json_output
 from estimators import storage
-from estimators.checkpoints import Checkpoint, latest_checkpoint, list_checkpoints, prune
-from estimators.conversion.new_folder import check_is_new, new_folder
-from estimators.data_check import matching_files
+from estimators.checkpoints.checkpoint_files import Checkpoint, latest_checkpoint, list_checkpoints, prune
+from estimators.checkpoints.torn_checkpoints import check_sound, set_torn_aside
+from estimators.data_set.matching_files import matching_files
+from estimators.data_set.new_folder import check_is_new, new_folder
 from estimators.errors import DataError, UserError
-from estimators.exports import SAVED_MODEL, exported_steps, newest_export
-from estimators.torn_checkpoints import check_sound, set_torn_aside
+from estimators.train_dir.exports import SAVED_MODEL, exported_steps, newest_export
 from tests.buckets.emulator import Emulator
 from tests.estimators.made_checkpoints import DATA, made_index
 

@@ -12,8 +12,8 @@ from cvd_cluster.preflight import NodeReport
 from cvd_cluster.roles.role_status import ActorLoss, RoleFailure, RolePhase, RoleStatus
 from cvd_cluster.supervision.snapshot import GroupSnapshot
 from cvd_cluster.topology import Task
-from estimators.child_process import ChildProcess
 from estimators.errors import HarnessError, InfrastructureError
+from estimators.processes.child_process import ChildProcess
 from estimators.training_plan import TrainingPlan
 
 # Where a role's process may go from each phase.
@@ -254,7 +254,7 @@ class ScriptedRole(ChildProcess):
         assert env["TF_GRPC_REUSE_PORT"] == "1" and env["PATH"] == os.environ["PATH"]
         prelude = (
             "import json, os, sys, time\n"
-            "from estimators.child_process import die_with_parent\n"
+            "from estimators.processes.child_process import die_with_parent\n"
             "die_with_parent()\n"
             f"pipe = os.fdopen({report_fd}, 'w')\n"
             "def told(): return json.loads(sys.stdin.readline())\n"

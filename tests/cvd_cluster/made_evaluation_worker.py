@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from cvd_cluster.evaluation.evaluation_worker import PartialEvaluation
-from estimators.checkpoints import Checkpoint
+from estimators.checkpoints.checkpoint_files import Checkpoint
 from estimators.metrics import EvaluationMetrics
 
 

@@ -11,10 +11,10 @@ from cvd_cluster.roles.role_status import ActorLoss, RolePhase
 from cvd_cluster.supervision.supervisor import Supervisor
 from cvd_cluster.supervision_options import SupervisionOptions
 from cvd_cluster.topology import Task
-from estimators.data_check import DataFiles
 from estimators.experiment_options import ExperimentOptions
-from estimators.run_state import RunState, read_run_state, write_run_state
-from estimators.stop_signals import StopSignals
+from estimators.inputs.data_check import DataFiles
+from estimators.processes.stop_signals import StopSignals
+from estimators.train_dir.run_state import RunState, read_run_state, write_run_state
 from estimators.training_plan import Strategy, TrainingPlan
 from tests.cvd_cluster.fakes import FakeGroup, failure, status
 from tests.estimators.made_checkpoints import write_checkpoint

@@ -18,11 +18,11 @@ from cvd_cluster.ray_session import ray_session
 from estimators import storage
 from estimators.conversion.check_options import CheckOptions
 from estimators.conversion.data_set_check import check_data_set
-from estimators.conversion.manifest import Manifest, counts_of, listed
 from estimators.conversion.photo_options import PhotoOptions
+from estimators.data_set.manifest import Manifest, counts_of, listed
 from estimators.errors import DataError, InfrastructureError, UserError
-from estimators.record_schema import Example, parse_example
-from estimators.tfrecord_framing import read_records
+from estimators.records.record_schema import Example, parse_example
+from estimators.records.tfrecord_framing import read_records
 from tests.estimators.conversion.made_photos import (
     cats_and_dogs,
     jpeg_of_orientation,

@@ -17,15 +17,15 @@ from cvd_cluster.errors import RoleError
 from cvd_cluster.evaluation.evaluation_job import evaluate_on_cluster, team_size
 from cvd_cluster.evaluation.evaluation_team import EvaluationTeam, check_complete
 from cvd_cluster.ray_session import ray_session
-from estimators.checkpoint_evaluator import EvaluationReport, UnreadableCheckpointError
-from estimators.checkpoints import Checkpoint, read_metrics
-from estimators.data_check import DataFiles
+from estimators.checkpoints.checkpoint_files import Checkpoint, read_metrics
 from estimators.errors import DataError, InfeasibleError, InfrastructureError
-from estimators.evaluation_options import EvaluationOptions
-from estimators.evaluation_run import evaluate_train_dir
+from estimators.evaluation.checkpoint_evaluator import EvaluationReport, UnreadableCheckpointError
+from estimators.evaluation.evaluation_options import EvaluationOptions
+from estimators.evaluation.evaluation_run import evaluate_train_dir
 from estimators.experiment_options import ExperimentOptions
-from estimators.run_state import RunState, write_run_state
-from estimators.train_dir import write_experiment
+from estimators.inputs.data_check import DataFiles
+from estimators.train_dir.experiment_file import write_experiment
+from estimators.train_dir.run_state import RunState, write_run_state
 from tests.cvd_cluster.made_evaluation_worker import MadeWorker
 from tests.estimators.drawn_records import cut, flip, numbered_file, offset_of, record, write_file
 from tests.estimators.small_run import small_options, train

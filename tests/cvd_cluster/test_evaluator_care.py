@@ -10,9 +10,9 @@ import pytest
 from cvd_cluster.errors import RoleError, RoleLostError
 from cvd_cluster.roles.role_status import ActorLoss, RolePhase
 from cvd_cluster.topology import Task
-from estimators.checkpoints import awaits_evaluation
+from estimators.checkpoints.checkpoint_files import awaits_evaluation
 from estimators.errors import InfrastructureError, UserError
-from estimators.run_state import RunState
+from estimators.train_dir.run_state import RunState
 from tests.cvd_cluster.fakes import status
 from tests.cvd_cluster.supervised_run import (
     ALL_DONE,

@@ -12,7 +12,7 @@ from cvd_cluster.supervision.event_log import EventKind, EventLog
 from cvd_cluster.supervision.snapshot import GroupSnapshot
 from cvd_cluster.supervision.transitions import event_of, transitions
 from cvd_cluster.topology import Task
-from estimators import train_dir_lock
+from estimators.train_dir import train_dir_lock
 from tests.cvd_cluster.fakes import failure, status
 
 CHIEF, WORKER = Task("chief", 0, 1.0, 0), Task("worker", 1, 1.0, 0)

@@ -13,9 +13,9 @@ from cvd_cluster import preflight
 from cvd_cluster.node_look import NodeView, view_of
 from cvd_cluster.preflight import NodeLook, NodeReport
 from cvd_cluster.topology import Task
-from estimators.data_check import DataFiles
 from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
+from estimators.inputs.data_check import DataFiles
 from estimators.training_plan import TrainingPlan
 
 TASKS = (Task("chief", 0, 1.0, 0), Task("worker", 0, 1.0, 0), Task("ps", 0, 1.0, 0))

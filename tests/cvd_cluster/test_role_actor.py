@@ -21,9 +21,9 @@ from cvd_cluster.roles.role_actor import RoleActor
 from cvd_cluster.roles.role_process import RoleProcess
 from cvd_cluster.roles.role_status import RolePhase, RoleStatus
 from cvd_cluster.topology import Task
-from estimators.data_check import DataFiles
 from estimators.experiment_options import ExperimentOptions
-from estimators.generation import begin_generation
+from estimators.inputs.data_check import DataFiles
+from estimators.train_dir.generation import begin_generation
 from estimators.training_plan import TrainingPlan
 from tests.cvd_cluster.fakes import ScriptedRole
 from tests.cvd_cluster.test_ports import bind_error

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from cvd_cluster.roles.role_assignment import RoleAssignment
-from estimators.data_check import DataFiles
 from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
+from estimators.inputs.data_check import DataFiles
 from estimators.training_plan import TrainingPlan
 
 

@@ -9,9 +9,9 @@ from cvd_cluster.errors import RoleLostError
 from cvd_cluster.supervision import role_group, role_handle
 from cvd_cluster.supervision.role_group import RoleGroup
 from cvd_cluster.topology import Task
-from estimators.data_check import DataFiles
 from estimators.errors import StoppedError
 from estimators.experiment_options import ExperimentOptions
+from estimators.inputs.data_check import DataFiles
 from estimators.training_plan import TrainingPlan
 from tests.cvd_cluster.fake_ray import FakeActor, FakeRay
 from tests.cvd_cluster.fakes import FakeClock

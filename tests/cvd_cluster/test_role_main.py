@@ -18,10 +18,10 @@ from cvd_cluster.roles.orders import Orders
 from cvd_cluster.roles.role_assignment import RoleAssignment
 from cvd_cluster.roles.role_main import PipeReporter
 from cvd_cluster.roles.role_status import RoleFailure
-from estimators import generation
-from estimators.data_check import DataFiles
 from estimators.errors import DataError, InfrastructureError, UserError
 from estimators.experiment_options import ExperimentOptions
+from estimators.inputs.data_check import DataFiles
+from estimators.train_dir import generation
 from estimators.training_plan import TrainingPlan
 
 ROOT = Path(__file__).parents[2]

@@ -11,13 +11,13 @@ import pytest
 
 from cvd_cluster.run_status import RunStatus, read_status
 from cvd_cluster.status_report import StatusOptions, print_status, shown
-from estimators import train_dir
 from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
-from estimators.process_identity import this_process
-from estimators.run_state import RunState, write_run_state
-from estimators.train_dir_lock import locked
-from estimators.training_progress import ProgressFile, read_progress
+from estimators.processes.process_identity import this_process
+from estimators.train_dir import experiment_file
+from estimators.train_dir.run_state import RunState, write_run_state
+from estimators.train_dir.train_dir_lock import locked
+from estimators.train_dir.training_progress import ProgressFile, read_progress
 from tests.estimators.made_checkpoints import write_checkpoint
 
 
@@ -25,7 +25,7 @@ from tests.estimators.made_checkpoints import write_checkpoint
 def run(tmp_path: Path) -> Path:
     """A folder where a run has begun that has saved nothing yet."""
     options = ExperimentOptions(train_dir=str(tmp_path), train_data_pattern="/d/*", model="CnnModel")
-    train_dir.begin(options, start_new_model=True)
+    experiment_file.begin(options, start_new_model=True)
     return tmp_path
 
 

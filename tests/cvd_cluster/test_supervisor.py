@@ -12,8 +12,8 @@ from cvd_cluster.roles.role_status import ActorLoss, RoleStatus
 from cvd_cluster.supervision import supervisor
 from cvd_cluster.topology import Task
 from estimators.errors import InfrastructureError, StoppedError, UserError
-from estimators.generation import FencedError, begin_generation, current_generation
-from estimators.run_state import RunState
+from estimators.train_dir.generation import FencedError, begin_generation, current_generation
+from estimators.train_dir.run_state import RunState
 from tests.cvd_cluster.fakes import failure, status
 from tests.cvd_cluster.supervised_run import (
     ALL_DONE,

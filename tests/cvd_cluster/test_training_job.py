@@ -16,11 +16,11 @@ from cvd_cluster.cluster_options import ClusterOptions
 from cvd_cluster.supervision_options import SupervisionOptions
 from cvd_cluster.topology import Task
 from cvd_cluster.training_job import train_on_cluster
-from estimators.data_check import DataFiles
 from estimators.errors import InfrastructureError, UserError
 from estimators.experiment_options import ExperimentOptions
-from estimators.generation import FencedError
-from estimators.run_state import RunState, read_run_state, write_run_state
+from estimators.inputs.data_check import DataFiles
+from estimators.train_dir.generation import FencedError
+from estimators.train_dir.run_state import RunState, read_run_state, write_run_state
 from estimators.training_plan import TrainingPlan
 
 

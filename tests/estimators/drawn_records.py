@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from estimators.record_schema import _example_class, serialize_example
-from estimators.tfrecord_framing import FOOTER_BYTES, HEADER_BYTES, write_record
+from estimators.records.record_schema import _example_class, serialize_example
+from estimators.records.tfrecord_framing import FOOTER_BYTES, HEADER_BYTES, write_record
 
 
 def picture(grey: int = 0, *, size: tuple[int, int] = (20, 16), mode: str = "RGB", format: str = "JPEG") -> bytes:

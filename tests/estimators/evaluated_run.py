@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from estimators.checkpoint_evaluator import begin_report
-from estimators.checkpoints import (
+from estimators.checkpoints.checkpoint_files import (
     read_metrics,
 )
-from estimators.continuous_evaluation import evaluate_continuously
-from estimators.data_check import DataFiles, check_data
+from estimators.evaluation.checkpoint_evaluator import begin_report
+from estimators.evaluation.continuous_evaluation import evaluate_continuously
+from estimators.evaluation.local_evaluator import LocalEvaluator
 from estimators.experiment_options import ExperimentOptions
-from estimators.local_evaluator import LocalEvaluator
+from estimators.inputs.data_check import DataFiles, check_data
 
 
 def validation(options: ExperimentOptions) -> DataFiles:

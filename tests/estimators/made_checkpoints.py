@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from estimators.tfrecord_framing import masked_crc
+from estimators.records.tfrecord_framing import masked_crc
 
 MAGIC = bytes.fromhex("57fb808b247547db")
 DATA = b"one variable of 4 float32"

@@ -11,9 +11,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from estimators.run_state import RunState, write_run_state
-from estimators.train_dir_holder import LOCK_FILE
-from estimators.train_dir_lock import locked
+from estimators.train_dir.run_state import RunState, write_run_state
+from estimators.train_dir.train_dir_holder import LOCK_FILE
+from estimators.train_dir.train_dir_lock import locked
 
 _ELSEWHERE = {"host": "elsewhere", "place": "elsewhere"}
 _LATE_SECS = 600.0

@@ -6,11 +6,11 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from estimators import train_dir
 from estimators.experiment import Experiment
 from estimators.experiment_options import ExperimentOptions
-from estimators.generation import begin_generation
 from estimators.preparation import prepare_run
+from estimators.train_dir import experiment_file
+from estimators.train_dir.generation import begin_generation
 from tests.estimators.drawn_records import numbered_file
 
 
@@ -72,7 +72,7 @@ def train(options: ExperimentOptions, *, start_new_model: bool = False) -> Recor
     plan = prepare_run(
         options, strategy="local", num_workers=1, start_new_model=start_new_model, announce=lambda line: None
     )
-    train_dir.begin(options, start_new_model=start_new_model)
+    experiment_file.begin(options, start_new_model=start_new_model)
     reporter = Recorder()
     with tempfile.TemporaryDirectory() as scratch_dir:
         Experiment(options, plan, "chief", 0, scratch_dir, reporter, begin_generation(options.train_dir)).train()

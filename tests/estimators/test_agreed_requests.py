@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from estimators.checkpoints import list_checkpoints
+from estimators.checkpoints.checkpoint_files import list_checkpoints
 from estimators.hooks.agreed_requests import AgreedRequests
 from estimators.hooks.checkpoint_saving import AtMultiples, checkpoint_hook
 

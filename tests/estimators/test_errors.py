@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from estimators.errors import DataError, HarnessError, InfeasibleError, InfrastructureError, UserError
-from estimators.tfrecord_framing import DamagedRecordError
+from estimators.records.tfrecord_framing import DamagedRecordError
 
 CLASSES = [HarnessError, UserError, DataError, InfeasibleError, InfrastructureError, DamagedRecordError]
 

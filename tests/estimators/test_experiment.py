@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from estimators.checkpoints import latest_checkpoint, list_checkpoints
+from estimators.checkpoints.checkpoint_files import latest_checkpoint, list_checkpoints
 from estimators.errors import DataError, UserError
-from estimators.exports import exported_steps
-from estimators.training_progress import read_progress
+from estimators.train_dir.exports import exported_steps
+from estimators.train_dir.training_progress import read_progress
 from tests.estimators.drawn_records import flip, numbered_file, offset_of, record, write_file
 from tests.estimators.small_run import small_options, train
 

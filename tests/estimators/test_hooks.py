@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from estimators.checkpoints import list_checkpoints
+from estimators.checkpoints.checkpoint_files import list_checkpoints
 from estimators.hooks import progress, step_report
 from estimators.hooks.checkpoint_saving import AtMultiples, checkpoint_hook
 from estimators.hooks.last_step import LastStepHook
 from estimators.hooks.progress import ProgressHook
 from estimators.hooks.step_report import StepReportHook, StepTensors
-from estimators.training_progress import read_progress
+from estimators.train_dir.training_progress import read_progress
 
 
 class Clock:

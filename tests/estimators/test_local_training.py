@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from estimators import local_training
-from estimators.child_process import ChildProcess
 from estimators.errors import InfrastructureError, UserError
-from estimators.evaluation_identity import made_with
+from estimators.evaluation.evaluation_identity import made_with
 from estimators.experiment_options import ExperimentOptions
 from estimators.local_training import train_locally
-from estimators.run_state import RunState, read_run_state
+from estimators.processes.child_process import ChildProcess
+from estimators.train_dir.run_state import RunState, read_run_state
 from tests.estimators.evaluated_run import validation
 from tests.estimators.small_run import small_options, train
 

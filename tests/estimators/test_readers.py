@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from estimators.readers import intact_records_of, parse_fields, records_of
-from estimators.record_schema import IMAGE_ENCODED, IMAGE_ID, IMAGE_LABEL, parse_example, serialize_example
-from estimators.tfrecord_framing import read_records
+from estimators.records.record_schema import IMAGE_ENCODED, IMAGE_ID, IMAGE_LABEL, parse_example, serialize_example
+from estimators.records.tfrecord_framing import read_records
 from tests.estimators.drawn_records import cut, flip, numbered_file, offset_of, picture, record
 
 

@@ -84,7 +84,7 @@ def test_room_that_is_half_written_is_given_back_on_a_full_disk_only(tmp_path: P
 
 
 def test_what_a_failed_save_left_is_deleted_and_no_complete_checkpoint(tmp_path: Path) -> None:
-    from estimators.checkpoints import delete_half_saved
+    from estimators.checkpoints.checkpoint_files import delete_half_saved
 
     for step in (5, 10):
         write_checkpoint(tmp_path, step)

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from estimators.data_check import DataFiles
 from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
+from estimators.inputs.data_check import DataFiles
 from estimators.training_plan import TrainingPlan, make_plan
 
 

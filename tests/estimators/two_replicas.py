@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from estimators.optimizers import TrainingStep, minimize
-from estimators.penalties import collected_penalties
+from estimators.model_graph.optimizers import TrainingStep, minimize
+from estimators.model_graph.penalties import collected_penalties
 
 _BATCH = 16
 _STEPS = 10

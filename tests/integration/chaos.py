@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from estimators.checkpoints import evaluated_steps, latest_checkpoint
+from estimators.checkpoints.checkpoint_files import evaluated_steps, latest_checkpoint
 from tests.integration.commands import Finished, roles_left_behind, roles_with, running_command
 from tests.integration.ray_nodes import RayNodes
 from tests.integration.shards import good_records, write_shard

@@ -6,7 +6,7 @@ import contextlib
 import uuid
 from collections.abc import Iterator
 
-from estimators.checkpoints import failed_steps
+from estimators.checkpoints.checkpoint_files import failed_steps
 from tests.cvd_cluster.tracing import may_trace
 from tests.integration.chaos import NUM_WORKERS, STRATEGIES, Cell, Outcome
 from tests.integration.commands import end_processes_with

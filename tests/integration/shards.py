@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from estimators.record_schema import serialize_example
-from estimators.tfrecord_framing import write_record
+from estimators.records.record_schema import serialize_example
+from estimators.records.tfrecord_framing import write_record
 
 
 def jpeg(shade: int, size: tuple[int, int] = (40, 30)) -> bytes:

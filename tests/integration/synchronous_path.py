@@ -23,10 +23,10 @@ from estimators.tensorflow_compat import quiet_tensorflow
 quiet_tensorflow()
 import tensorflow as tf  # noqa: E402
 
-import estimators.model_fn  # noqa: E402
+import estimators.model_graph.model_fn  # noqa: E402
 from estimators.hooks.agreed_requests import AgreedRequests  # noqa: E402
 from estimators.mirrored_replicas import mirrored_strategy, session_config  # noqa: E402
-from estimators.model_fn import make_model_fn  # noqa: E402
+from estimators.model_graph.model_fn import make_model_fn  # noqa: E402
 from tests.estimators.two_replicas import clip_before_reducing  # noqa: E402
 
 GLOBAL_BATCH = 128
@@ -64,7 +64,7 @@ def main() -> None:
         session = session_config("mirrored", replicas, log_device_placement=False)
     cases = sys.argv[4:]
     if cases[0] == "clip-before":
-        vars(estimators.model_fn)["minimize"] = clip_before_reducing
+        vars(estimators.model_graph.model_fn)["minimize"] = clip_before_reducing
         del cases[0]
     for case in cases:
         model, learning_rate, steps = case.split(":")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from estimators.record_schema import serialize_example
+from estimators.records.record_schema import serialize_example
 from tests.integration.commands import Finished, run_command
 from tests.integration.shards import good_records, jpeg, write_shard
 

@@ -14,9 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
-from estimators.checkpoints import list_checkpoints, read_metrics
+from estimators.checkpoints.checkpoint_files import list_checkpoints, read_metrics
 from estimators.experiment_options import ExperimentOptions
-from estimators.run_state import RunState, write_run_state
+from estimators.train_dir.run_state import RunState, write_run_state
 from tests.estimators.drawn_records import numbered_file
 from tests.estimators.small_run import small_options, train
 from tests.integration.commands import Finished, end_processes_with, run_command, running_command

@@ -16,10 +16,10 @@ from cvd_cluster.prediction.input_files import look_at
 from cvd_cluster.prediction.reading_plan import reading_tasks
 from cvd_cluster.ray_session import ray_session
 from estimators.errors import DataError, UserError
-from estimators.record_schema import parse_example, serialize_example
+from estimators.records.record_schema import parse_example, serialize_example
+from estimators.records.tfrecord_framing import read_records
 from estimators.submission.json_to_csv import json_to_csv
 from estimators.submission.json_to_csv_options import JsonToCsvOptions
-from estimators.tfrecord_framing import read_records
 from tests.estimators.drawn_records import claiming, flip, offset_of, picture
 from tests.integration.commands import run_command
 from tests.integration.prediction_runs import OLD, Runs

@@ -22,8 +22,8 @@ from PIL import Image
 from cvd_cluster.ray_session import ray_session
 from estimators import storage
 from estimators.errors import DataError, UserError
-from estimators.record_schema import serialize_example
-from estimators.tfrecord_framing import framed
+from estimators.records.record_schema import serialize_example
+from estimators.records.tfrecord_framing import framed
 from tests.cvd_cluster.prediction.mutations import Change, changes_of, mutated
 from tests.estimators.drawn_records import claiming, encoded, offset_of, picture
 from tests.integration.commands import run_command

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from estimators.record_schema import serialize_example
+from estimators.records.record_schema import serialize_example
 from tests.estimators.drawn_records import offset_of, picture
 from tests.integration.commands import Finished, run_command, running_command
 from tests.integration.prediction_runs import DEADLY_WIDTH, OLD

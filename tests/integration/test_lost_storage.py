@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from estimators.checkpoint_soundness import flaw_of
-from estimators.record_schema import serialize_example
+from estimators.checkpoints.checkpoint_soundness import flaw_of
+from estimators.records.record_schema import serialize_example
 from tests.estimators.drawn_records import picture
 from tests.integration.commands import Finished, command_environment, run_command, running_command
 from tests.integration.prediction_runs import OLD

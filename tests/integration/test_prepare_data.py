@@ -13,8 +13,8 @@ import zipfile
 from pathlib import Path
 
 from estimators import storage
-from estimators.record_schema import Example, parse_example
-from estimators.tfrecord_framing import read_records
+from estimators.records.record_schema import Example, parse_example
+from estimators.records.tfrecord_framing import read_records
 from tests.integration.commands import Finished, command_environment, end_processes_with, run_command
 
 _ROOT = Path(__file__).parents[2]

@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 import pytest
 
-from estimators.checkpoints import latest_checkpoint
+from estimators.checkpoints.checkpoint_files import latest_checkpoint
 from tests.integration.commands import (
     MARK,
     Finished,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from estimators.checkpoints import latest_checkpoint
+from estimators.checkpoints.checkpoint_files import latest_checkpoint
 from tests.integration.commands import Finished, run_command, running_command
 from tests.integration.shards import good_records, write_shard
 

@@ -146,7 +146,7 @@ def test_an_evaluator_that_is_killed_beside_a_local_run_has_a_successor(tmp_path
         (evaluator,) = [
             child
             for child in psutil.Process(process.pid).children()
-            if "estimators.evaluator_process" in child.cmdline()
+            if "estimators.evaluation.evaluator_process" in child.cmdline()
         ]
         evaluator.kill()
         output, _ = process.communicate(timeout=120)

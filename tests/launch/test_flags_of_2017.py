@@ -6,9 +6,9 @@ import pytest
 
 from cvd_cluster.cluster_options import ClusterOptions
 from cvd_cluster.prediction.prediction_options import PredictionOptions
-from estimators.data_check import DataFiles
-from estimators.evaluation_options import EvaluationOptions
+from estimators.evaluation.evaluation_options import EvaluationOptions
 from estimators.experiment_options import ExperimentOptions, StartOptions
+from estimators.inputs.data_check import DataFiles
 from estimators.options import Options
 from estimators.submission.json_to_csv_options import JsonToCsvOptions
 from estimators.training_plan import make_plan

@@ -9,7 +9,7 @@ import pytest
 from cvd_cluster.cluster_options import ClusterOptions
 from cvd_cluster.prediction.prediction_options import PredictionOptions
 from estimators.errors import UserError
-from estimators.evaluation_options import EvaluationOptions
+from estimators.evaluation.evaluation_options import EvaluationOptions
 from estimators.options import Options
 from estimators.submission.json_to_csv_options import JsonToCsvOptions
 

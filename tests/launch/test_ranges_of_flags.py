@@ -14,7 +14,7 @@ from cvd_cluster.supervision_options import SupervisionOptions
 from estimators.conversion.photo_options import PhotoOptions
 from estimators.conversion.synthetic_options import SyntheticOptions
 from estimators.errors import UserError
-from estimators.evaluation_options import EvaluationOptions
+from estimators.evaluation.evaluation_options import EvaluationOptions
 from estimators.experiment_options import ExperimentOptions
 from estimators.options import Options
 from estimators.submission.json_to_csv_options import JsonToCsvOptions

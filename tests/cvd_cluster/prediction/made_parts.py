@@ -14,7 +14,7 @@ from cvd_cluster.prediction.part_columns import part_of, to_bytes
 from cvd_cluster.prediction.piece_columns import REPORT, PieceReport, to_table
 from cvd_cluster.prediction.piece_reader import PieceRecords, read_piece
 from cvd_cluster.prediction.reading_plan import pieces_to_read_again
-from estimators.record_bytes import PlainBytes
+from estimators.records.record_bytes import PlainBytes
 
 MADE_WITH = {"model": "a digest", "batch_size": 128}
 UNDECODABLE = b"undecodable"

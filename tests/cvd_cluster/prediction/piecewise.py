@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from cvd_cluster.prediction.input_files import InputFile, Piece, look_at
 from cvd_cluster.prediction.piece_reader import PieceRecords, read_piece
 from cvd_cluster.prediction.reading_plan import pieces_to_read_again
-from estimators.record_bytes import GzipBytes, PlainBytes
+from estimators.records.record_bytes import GzipBytes, PlainBytes
 
 
 @dataclass

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from cvd_cluster.prediction.input_files import look_at
 from cvd_cluster.prediction.reading_plan import ReadingTask
 from cvd_cluster.prediction.record_source import read_tables
-from estimators.record_bytes import GzipBytes
-from estimators.tfrecord_framing import framed, masked_crc, read_records
+from estimators.records.record_bytes import GzipBytes
+from estimators.records.tfrecord_framing import framed, masked_crc, read_records
 from tests.cvd_cluster.prediction.mutations import changes_of, mutated
 from tests.cvd_cluster.prediction.piecewise import read_in_pieces
 from tests.estimators.drawn_records import cut, flip, offset_of, write_file

@@ -8,7 +8,7 @@ import pytest
 
 from cvd_cluster.prediction.predictor import Predictor, PredictorSettings
 from estimators.errors import UserError
-from estimators.exports import digest_of
+from estimators.train_dir.exports import digest_of
 
 
 def test_a_model_that_is_another_one_on_this_node_is_refused_before_it_is_loaded(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from cvd_cluster.prediction.predictor import RecordPlace
 from cvd_cluster.prediction.predictor_pool import PredictorPool
 from cvd_cluster.ray_session import ray_session
 from estimators.errors import InfrastructureError, UserError
-from estimators.record_bytes import PlainBytes
+from estimators.records.record_bytes import PlainBytes
 from tests.estimators.drawn_records import write_file
 
 BATCH = 4

@@ -10,7 +10,7 @@ import pytest
 from cvd_cluster.prediction import preparation
 from cvd_cluster.prediction.prediction_options import PredictionOptions
 from cvd_cluster.prediction.preparation import Prepared
-from estimators.model_choice import ChosenModel
+from estimators.export.model_choice import ChosenModel
 
 OPTIONS = PredictionOptions(input_data_pattern="/data/*", output_file="/tmp/out.csv", model_dir="/m")
 PREPARED = Prepared(ChosenModel("/m", 1, None), "digest", ())

@@ -15,7 +15,7 @@ from cvd_cluster.prediction.input_files import look_at
 from cvd_cluster.prediction.reading_plan import reading_tasks
 from cvd_cluster.prediction.record_blocks import record_blocks
 from cvd_cluster.ray_session import ray_session
-from estimators.tfrecord_framing import framed
+from estimators.records.tfrecord_framing import framed
 
 RECORD = framed(b"x" * (1 << 20))
 STORE_MIB = 512

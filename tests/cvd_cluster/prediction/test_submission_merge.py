@@ -17,8 +17,8 @@ from cvd_cluster.prediction.bad_records import Quarantine
 from cvd_cluster.prediction.prediction_options import DEFAULT, FAIL, QUARANTINE
 from cvd_cluster.prediction.submission_merge import Merged, SubmissionMerge
 from estimators.errors import DataError, InfrastructureError, UserError
+from estimators.records.tfrecord_framing import framed
 from estimators.submission.prediction_columns import CsvForm
-from estimators.tfrecord_framing import framed
 from tests.cvd_cluster.prediction.made_parts import all_parts
 from tests.cvd_cluster.prediction.mutations import changes_of, mutated
 from tests.estimators.drawn_records import cut, flip, offset_of, write_file

@@ -9,12 +9,12 @@ import pytest
 from estimators import storage
 from estimators.conversion.check_options import CheckOptions
 from estimators.conversion.data_set_check import check_data_set
-from estimators.conversion.manifest import Manifest, ShardEntry
 from estimators.conversion.shard_writer import write_split
 from estimators.conversion.synthetic_data_set import write_synthetic_data_set
 from estimators.conversion.synthetic_options import SyntheticOptions
+from estimators.data_set.manifest import Manifest, ShardEntry
 from estimators.errors import DataError, UserError
-from estimators.record_schema import serialize_example
+from estimators.records.record_schema import serialize_example
 from tests.estimators.drawn_records import (
     cut,
     flip,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from estimators import storage
 from estimators.conversion.shard_writer import shard_sizes, write_split
-from estimators.tfrecord_framing import read_records
+from estimators.records.tfrecord_framing import read_records
 
 
 @given(num_records=st.integers(1, 500), num_shards=st.integers(1, 40))

@@ -7,11 +7,11 @@ import pytest
 
 from estimators import storage
 from estimators.conversion import synthetic_data_set
-from estimators.conversion.manifest import read_manifest
 from estimators.conversion.synthetic_data_set import write_synthetic_data_set
 from estimators.conversion.synthetic_options import SyntheticOptions
-from estimators.record_schema import Example, parse_example
-from estimators.tfrecord_framing import read_records
+from estimators.data_set.manifest import read_manifest
+from estimators.records.record_schema import Example, parse_example
+from estimators.records.tfrecord_framing import read_records
 
 
 def _digests(folder: Path) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""Checkpoints: which exist, whether they are whole, what begins from them."""

@@ -1,0 +1,1 @@
+"""Checkpoints -> SavedModels, and which of them predicts."""

@@ -1,0 +1,1 @@
+"""Files of records -> the batches that a model sees."""

@@ -1,0 +1,1 @@
+"""Model + loss + optimizer -> the graph that tf.estimator trains, evaluates and exports."""

@@ -1,0 +1,1 @@
+"""Processes: their parents, signals, temporary folders, and what they tell."""

@@ -1,0 +1,1 @@
+"""Records and the files of them, read and checked without TensorFlow."""
