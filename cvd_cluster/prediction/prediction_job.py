@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -81,6 +81,7 @@ def run_prediction(
     with contextlib.ExitStack() as stack:
         with write_errors_told(options.output, flag=flag):
             folder = stack.enter_context(parts_folder(options.output, flag=flag))
+            stack.enter_context(_stop_told(announce))
             _delete_half_written(options)
             parts = FinishedParts(folder, prepared.files, prepared.made_with(options))
         total_bytes = sum(file.size for file in prepared.files)
@@ -94,6 +95,15 @@ def run_prediction(
             announce(f"the parts in {folder} could not be deleted: {error.strerror or error}")
     announce(str(result))
     return result
+
+
+@contextlib.contextmanager
+def _stop_told(announce: Callable[[str], None]) -> Iterator[None]:
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        announce("stopped; what is predicted is kept, and the same command goes on")
+        raise
 
 
 def _delete_half_written(options: PredictionOptions) -> None:

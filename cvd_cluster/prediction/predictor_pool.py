@@ -114,7 +114,7 @@ class PredictorPool:
         """
         for block in blocks:
             yield from self._give(_Work(block))
-        # One that still loads and was given nothing is not waited for.
+        # One that still loads and was given nothing is not waited for, nor is one that had time enough to load.
         while self._again or any(work is not None for _, work in self._working.values()):
             if self._again:
                 yield from self._give(self._again.pop())
@@ -151,6 +151,7 @@ class PredictorPool:
         if not ready and seconds:
             free = ray.available_resources().get("CPU", 0.0)
             self._announce(f"nothing was predicted for {seconds:.0f} seconds; {free:g} of Ray's CPUs are free")
+            self._take_back()
         for result in ready:
             actor, work = self._working.pop(result)
             try:
@@ -164,6 +165,20 @@ class PredictorPool:
             if work is not None:
                 self._deaths_in_a_row = 0
                 yield parts
+
+    def _take_back(self) -> None:
+        """Takes blocks from predictors that have not come up in all that time, for those that have.
+
+        Others may hold the CPU that one is waiting for, or GPUs be free in fractions of several machines alone.
+        """
+        loading = [actor for actor, work in self._working.values() if work is None]
+        if len(loading) == len(self._actors):
+            return
+        for result, (actor, work) in list(self._working.items()):
+            if work is not None and actor in loading:
+                del self._working[result]
+                ray.cancel(result)
+                self._again.append(work)
 
     def _count_under_way(self) -> int:
         """As the predictors said it a moment ago: one that is still starting must not be waited for."""

@@ -35,13 +35,13 @@ def expected(model_dir: Path, photos: Path, tmp_path_factory: pytest.TempPathFac
     return (folder / "out.csv").read_bytes()
 
 
-def _flags(model_dir: Path, photos: Path, folder: Path) -> list[str]:
+def _flags(model_dir: Path, photos: Path, folder: Path, workers: int = 1) -> list[str]:
     return [
         f"--model_dir={model_dir}",
         f"--input_data_pattern={photos}/catsvsdogs/test/*",
         f"--output_file={folder}/out.csv",
         "--output_format=probability",
-        "--max_worker_count=1",
+        f"--max_worker_count={workers}",
         "--num_readers=1",
     ]
 
@@ -111,16 +111,38 @@ def test_a_driver_that_is_killed_while_it_merges_publishes_nothing_and_computes_
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "out.csv.json"]
 
 
-def test_predictors_and_readers_that_are_killed_are_replaced(model_dir, photos, tmp_path, expected):
-    with running_command(COMMAND, "0.1", *_flags(model_dir, photos, tmp_path)) as (process, _):
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_predictors_and_readers_that_are_killed_are_replaced(model_dir, photos, tmp_path, expected, workers):
+    with running_command(COMMAND, "0.1", *_flags(model_dir, photos, tmp_path, workers)) as (process, _):
         for parts in (1, 8):
             _wait_for(process, functools.partial(_has_parts, tmp_path, parts))
             # What is computed already may be written while the successor of one that was killed still starts.
-            _wait_for(process, lambda: _kill(process.pid, PREDICTOR) == 1)
+            _wait_for(process, lambda: _kill(process.pid, PREDICTOR) == workers)
             _kill(process.pid, READER)
         output, _ = process.communicate(timeout=180)
     assert process.returncode == 0, output
-    assert output.count("a predictor's process died; another one takes its place") == 2, output
+    assert output.count("a predictor's process died; another one takes its place") == 2 * workers, output
+    assert (tmp_path / "out.csv").read_bytes() == expected
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
+def test_a_run_that_is_stopped_says_so_and_the_same_command_goes_on(
+    model_dir, photos, tmp_path, expected, number, code
+):
+    (tmp_path / "out.csv").write_text(OLD)
+    with running_command(COMMAND, "0.3", *_flags(model_dir, photos, tmp_path)) as (process, mark):
+        _wait_for(process, functools.partial(_has_parts, tmp_path, 5))
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == code and "Traceback" not in output, output
+        assert "stopped; what is predicted is kept, and the same command goes on" in output
+        assert Finished(code, output, mark).left_behind() == []
+    kept = _parts(tmp_path)
+    assert 5 <= kept < PARTS and (tmp_path / "out.csv").read_text() == OLD
+    done = _predict(model_dir, photos, tmp_path)
+    assert done.code == 0 and done.lines[-1] == f"parts computed: {PARTS - kept}", done.output
     assert (tmp_path / "out.csv").read_bytes() == expected
 
 
