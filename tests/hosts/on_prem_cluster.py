@@ -49,9 +49,12 @@ class OnPremCluster:
         return self.hosts.laptop.run(*line, env=TOKEN, timeout=timeout)
 
     @contextlib.contextmanager
-    def submitting(self, command: str, *flags: str, job: str) -> Iterator[subprocess.Popen[str]]:
+    def submitting(
+        self, command: str, *flags: str, job: str, working_dir: Path = _ROOT
+    ) -> Iterator[subprocess.Popen[str]]:
         """The same, still running."""
-        with self.hosts.laptop.running(*self.submit_line(command, *flags, job=job), env=TOKEN) as process:
+        line = self.submit_line(command, *flags, job=job, working_dir=working_dir)
+        with self.hosts.laptop.running(*line, env=TOKEN) as process:
             yield process
 
     def down(self) -> None:
@@ -69,10 +72,10 @@ class OnPremCluster:
             assert time.monotonic() < ends, "left behind by `ray down`:\n" + "\n".join(left)
             time.sleep(1)
 
-    def submit_line(self, command: str, *flags: str, job: str) -> list[str]:
+    def submit_line(self, command: str, *flags: str, job: str, working_dir: Path = _ROOT) -> list[str]:
         """The line itself."""
-        python = str(self.programs / "python")
-        return [python, "-m", "launch.submit", command, f"--address={ADDRESS}", f"--job={job}", "--", *flags]
+        line = [str(self.programs / "python"), "-m", "launch.submit", command, f"--address={ADDRESS}", f"--job={job}"]
+        return [*line, f"--working_dir={working_dir}", "--", *flags]
 
     def answers(self, host: str) -> subprocess.CompletedProcess[str]:
         """Tries to connect to the job server's port of `host` from the laptop; a return code of 0 says it answers."""

@@ -12,6 +12,7 @@ from tests.hosts.on_prem_cluster import ADDRESS, TOKEN, OnPremCluster
 from tests.hosts.runs import evaluated, events, steps, training_flags, until
 
 pytestmark = pytest.mark.hosts
+README = Path(__file__).parents[2] / "README.md"
 _WRONG = {**TOKEN, "RAY_AUTH_TOKEN": "0" * 64}
 
 
@@ -21,7 +22,7 @@ def test_both_nodes_hold_the_token_for_their_owner_alone_and_show_it_to_nobody(c
         said = host.run("sh", "-c", "stat -c %a ~/.ray/auth_token; cat ~/.ray/auth_token").stdout.split()
         assert said[0] == "600", said
         tokens.add(said[1])
-        shown = host.run("sh", "-c", "cat /proc/[0-9]*/cmdline; cat /tmp/ray/session_latest/logs/*.* 2>/dev/null")
+        shown = host.run("sh", "-c", "cat /proc/[0-9]*/cmdline; grep -rah . /tmp/ray/session_latest/logs/")
         assert "raylet" in shown.stdout and said[1] not in shown.stdout
     assert len(tokens) == 1
 
@@ -48,11 +49,17 @@ def test_whoever_reaches_a_port_of_the_cluster_needs_its_token(cluster: OnPremCl
 
 
 @pytest.mark.parametrize("strategy", ["multi_worker_mirrored", "parameter_server"])
-def test_workers_train_on_different_hosts(cluster: OnPremCluster, data: Path, folder: Path, strategy: str) -> None:
-    train_dir = folder / strategy
+def test_workers_train_a_model_of_the_users_own_on_different_hosts(
+    cluster: OnPremCluster, data: Path, folder: Path, strategy: str
+) -> None:
+    train_dir, code = folder / strategy, folder / f"code of {strategy}"
+    code.mkdir()
+    section = README.read_text().partition("\n## A model of your own\n")[2]
+    (code / "my_models.py").write_text(section.partition("```python\n")[2].partition("```")[0])
     began = time.time()
     max_steps = {"multi_worker_mirrored": 150, "parameter_server": 2000}[strategy]  # some seconds of training
-    with cluster.submitting("train", *training_flags(data, train_dir, strategy, max_steps), job=strategy) as training:
+    flags = training_flags(data, train_dir, strategy, max_steps, "--model=my_models:TwoLayerModel")
+    with cluster.submitting("train", *flags, job=strategy, working_dir=code) as training:
         until(lambda: events(train_dir, "first_step"), 240, "the first step")
         # As the hosts themselves see it: their processes, which listen where the others look for them.
         for event in events(train_dir, "process_started"):
