@@ -20,7 +20,7 @@ from estimators.conversion.photo_splits import PlannedShard, plan_shards
 from estimators.data_set.manifest import Manifest
 from estimators.data_set.new_folder import check_is_new, new_folder
 from estimators.errors import UserError, first_of
-from estimators.processes.progress import shown
+from estimators.processes.progress import with_progress
 from estimators.storage.access import check_access
 
 _SECONDS_OF_SILENCE = 60.0
@@ -78,7 +78,7 @@ def _convert_all(
             else:
                 yield from [None] * item
 
-    for _ in shown(photos_done(), sum(len(shard.photos) for shard in planned), "pictures converted"):
+    for _ in with_progress(photos_done(), sum(len(shard.photos) for shard in planned), "pictures converted"):
         pass
     return [finished[shard.path] for shard in planned]
 

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from cvd_cluster.autoscaler import Autoscaler
+from cvd_cluster.embedded_ray import usable_cores
 from cvd_cluster.ray_session import control_service_answers
 from cvd_cluster.topology import Demand, bundles_for
 from estimators.errors import InfeasibleError
@@ -84,7 +85,7 @@ def check_this_machine(tasks: Sequence[Demand]) -> None:
     Raises:
       InfeasibleError: one task wants more CPUs than there are, or all together more GPUs or memory than there is.
     """
-    cores = float(psutil.cpu_count() or 1)
+    cores = float(usable_cores())
     gpus = float(_gpus_here()) if any(task.gpus for task in tasks) else 0.0
     widest = max(tasks, key=lambda task: task.cpus)
     stuck = first_that_does_not_fit(tasks, [NodeCapacity(float("inf"), gpus)])

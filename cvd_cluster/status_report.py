@@ -34,11 +34,11 @@ def print_status(options: StatusOptions, *, announce: Callable[[str], None] = pr
     if options.json:
         announce(json.dumps(asdict(status)))
         return
-    for line in shown(status):
+    for line in status_lines(status):
         announce(line)
 
 
-def shown(status: RunStatus, *, now: float | None = None) -> list[str]:
+def status_lines(status: RunStatus, *, now: float | None = None) -> list[str]:
     """The status as lines for people.
 
     Args:

@@ -16,7 +16,7 @@ _BLAMED_IN_A_ROW = 8
 Survives = Callable[[int, int, int], bool]
 
 
-def attempts_at(block: Any, batch_size: int, survives: Survives) -> list[RecordPlace]:
+def records_that_crash(block: Any, batch_size: int, survives: Survives) -> list[RecordPlace]:
     """Tries all records of a block, first batch by batch, then one by one where a predictor died.
 
     A record is blamed that three predictors die of alone, after one died of its batch and two of its block: what kills

@@ -15,7 +15,7 @@ from typing import Any
 
 import ray
 
-from cvd_cluster.prediction.crash_search import attempts_at
+from cvd_cluster.prediction.crash_search import records_that_crash
 from cvd_cluster.prediction.pool_plan import PoolPlan
 from cvd_cluster.prediction.predictor import Predictor, PredictorSettings
 from estimators.errors import InfrastructureError, one_line
@@ -223,7 +223,9 @@ class PredictorPool:
         """Finds the records of a block that crash a predictor, and predicts the rest."""
         self._announce("two predictors died while they worked on the same records: looking for what they died of")
         block = ray.get(work.block)
-        crashing = attempts_at(block, self._batch_size, lambda row, begin, end: self._survives(work, row, begin, end))
+        crashing = records_that_crash(
+            block, self._batch_size, lambda row, begin, end: self._survives(work, row, begin, end)
+        )
         del block
         parts: list[Any] | None = None
         while parts is None:

@@ -15,7 +15,7 @@ from estimators.data_set.manifest import NAME, Manifest, data_set_folder, entry_
 from estimators.data_set.matching_files import matching_files
 from estimators.data_set.new_folder import check_complete
 from estimators.errors import DataError, UserError
-from estimators.processes.progress import shown
+from estimators.processes.progress import with_progress
 from estimators.storage.access import check_access
 
 _MOST_SHOWN = 20
@@ -46,7 +46,7 @@ def check_data_set(
     verdict = _Verdict(announce)
     with (
         contextlib.closing(map_in_order(check_file, tasks, num_processes, chunk_size=1)) as checked,
-        contextlib.closing(shown(checked, len(tasks), "files checked")) as files,
+        contextlib.closing(with_progress(checked, len(tasks), "files checked")) as files,
     ):
         for file in files:
             verdict.add(file)

@@ -18,7 +18,7 @@ from estimators.conversion.splits import PlannedPicture, plan_splits
 from estimators.conversion.synthetic_options import SyntheticOptions
 from estimators.data_set.manifest import Manifest, ShardEntry
 from estimators.data_set.new_folder import new_folder
-from estimators.processes.progress import shown
+from estimators.processes.progress import with_progress
 from estimators.records.record_schema import serialize_example
 
 # Fewer pictures than this do not make up for the start of another process.
@@ -55,7 +55,7 @@ def write_synthetic_data_set(options: SyntheticOptions, num_processes: int | Non
     with (
         new_folder(options.output) as staging,
         contextlib.closing(map_in_order(draw, pictures, num_processes)) as drawn,
-        contextlib.closing(shown(drawn, options.synthetic, "pictures drawn")) as records,
+        contextlib.closing(with_progress(drawn, options.synthetic, "pictures drawn")) as records,
     ):
         for split, planned in splits.items():
             entries += _entries(planned, write_split(staging, split, records, len(planned), options.num_shards))

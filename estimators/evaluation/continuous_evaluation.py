@@ -16,7 +16,7 @@ from estimators.checkpoints.checkpoint_files import Checkpoint
 from estimators.checkpoints.checkpoint_soundness import flaw_of
 from estimators.checkpoints.torn_checkpoints import check_sound
 from estimators.evaluation.checkpoint_evaluator import CheckpointEvaluator, EvaluationReport, UnreadableCheckpointError
-from estimators.evaluation.failed_evaluations import NotEvaluatedError, TwiceTrying
+from estimators.evaluation.failed_evaluations import NotEvaluatedError, RetryingEvaluator
 from estimators.metrics import EvaluationResult
 from estimators.train_dir.run_state import looked_at_again, read_run_state
 
@@ -56,7 +56,7 @@ def evaluate_continuously(
         writer = tf.compat.v1.summary.FileWriter(folder)
     torn = _torn_already(train_dir, report.line)
     if keep_going:
-        evaluator = TwiceTrying(evaluator, train_dir, report.line)
+        evaluator = RetryingEvaluator(evaluator, train_dir, report.line)
     done = 0
     waiting = False
     while True:

@@ -39,7 +39,7 @@ class FailedEvaluation:
     time: float
 
 
-class TwiceTrying:
+class RetryingEvaluator:
     """A `CheckpointEvaluator` that tries once more, and notes what fails again.
 
     Args:

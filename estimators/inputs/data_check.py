@@ -14,7 +14,7 @@ from estimators import storage
 from estimators.data_set.manifest import NAME, Listed, counts_of, largest_label, listed
 from estimators.data_set.matching_files import matching_files
 from estimators.errors import DataError, UserError
-from estimators.processes.progress import shown
+from estimators.processes.progress import with_progress
 from estimators.records.record_check import pillow_error, record_fault
 from estimators.records.record_schema import IMAGE_ENCODED, IMAGE_ID, IMAGE_LABEL
 from estimators.records.tfrecord_framing import DamagedRecordError, count_records, read_records
@@ -55,7 +55,7 @@ def check_data(
     def pass_over(damage: Exception) -> None:
         announce(f"damaged, will be skipped: {damage}")
 
-    for path in shown(paths, len(paths), "files looked at"):
+    for path in with_progress(paths, len(paths), "files looked at"):
         _check_readable(path, flag)
         try:
             _try_first_record(path, num_classes)
@@ -69,13 +69,13 @@ def check_data(
                 raise
             pass_over(damage)
     # Whoever expects damage has every header looked at.
-    known = [] if skip else list(listed(shown(paths, len(paths), "files looked up")))
+    known = [] if skip else list(listed(with_progress(paths, len(paths), "files looked up")))
     if num_classes is not None:
         _check_classes(known, flag, num_classes)
     counts = None if skip else counts_of(known)
     if counts is None:
         each = (count_records(path, on_damage=pass_over if skip else None) for path in paths)
-        counts = tuple(shown(each, len(paths), "files counted"))
+        counts = tuple(with_progress(each, len(paths), "files counted"))
     if not sum(counts):
         raise DataError(
             f"The files of --{flag} hold no record",

@@ -12,7 +12,7 @@ ItemT = TypeVar("ItemT")
 _SECONDS_BETWEEN_LINES = 5.0
 
 
-def shown(
+def with_progress(
     items: Iterable[ItemT],
     total: int,
     what: str,

@@ -52,7 +52,7 @@ def test_tasks_are_packed_onto_nodes(tasks: list[Task], nodes: list[NodeCapacity
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def set_to(*, cores: int = 2, gpus: int = 0, gigabytes: float = 24) -> None:
-        monkeypatch.setattr(psutil, "cpu_count", lambda: cores)
+        monkeypatch.setattr(placement, "usable_cores", lambda: cores)
         monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=int(gigabytes * 2**30)))
         monkeypatch.setattr(placement, "_gpus_here", lambda: gpus)
 

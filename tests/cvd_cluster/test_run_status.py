@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cvd_cluster.run_status import RunStatus, read_status
-from cvd_cluster.status_report import StatusOptions, print_status, shown
+from cvd_cluster.status_report import StatusOptions, print_status, status_lines
 from estimators.errors import UserError
 from estimators.experiment_options import ExperimentOptions
 from estimators.processes.process_identity import this_process
@@ -41,7 +41,7 @@ def write_events(run: Path, *events: dict[str, Any]) -> None:
 
 
 def text(run: Path) -> str:
-    return "\n".join(shown(read_status(str(run))))
+    return "\n".join(status_lines(read_status(str(run))))
 
 
 def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:
