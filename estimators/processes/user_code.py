@@ -9,7 +9,7 @@ from pathlib import Path
 
 from estimators.errors import HarnessError, UserError
 
-_OURS = tuple(f"{Path(__file__).parents[1] / package}/" for package in ("estimators", "cvd_cluster", "launch"))
+_OURS = tuple(f"{Path(__file__).parents[2] / package}/" for package in ("estimators", "cvd_cluster", "launch"))
 _MOST_LINES = 30
 
 
