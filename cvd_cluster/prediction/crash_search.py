@@ -10,7 +10,7 @@ from cvd_cluster.prediction.predictor import RecordPlace
 from estimators.errors import InfrastructureError
 
 _LONE_DEATHS = 3
-_BLAMED_IN_A_ROW = 8
+_BLAMED_BEFORE_DOUBT = 8
 
 # Takes a row of the block, the first record and the one after the last; False if the predictor died of it.
 Survives = Callable[[int, int, int], bool]
@@ -28,31 +28,34 @@ def records_that_crash(block: Any, batch_size: int, survives: Survives) -> list[
       survives: tries some records, which are all in one batch.
 
     Raises:
-      InfrastructureError: so many records in a row are to blame that it must be something else.
+      InfrastructureError: no record survived of so many that it must be the model.
     """
     blamed: list[RecordPlace] = []
-    in_a_row = 0
-    for row, report in enumerate(block[REPORT].to_pylist()):
-        records = PieceReport.from_json(report).records
+    has_survivors = False
+    counts = [PieceReport.from_json(report).records for report in block[REPORT].to_pylist()]
+    for row, records in enumerate(counts):
         for begin in range(0, records, batch_size):
             end = min(begin + batch_size, records)
             if survives(row, begin, end):
-                in_a_row = 0
+                has_survivors = True
                 continue
             for one in range(begin, end):
                 if any(survives(row, one, one + 1) for _ in range(_LONE_DEATHS)):
-                    in_a_row = 0
+                    has_survivors = True
                     continue
                 blamed.append(RecordPlace(row, one))
-                in_a_row += 1
-                if in_a_row > _BLAMED_IN_A_ROW:
-                    raise _all_are_deadly(in_a_row)
+                if len(blamed) > _BLAMED_BEFORE_DOUBT and not has_survivors:
+                    # Bad photos lie beside each other where one camera or program made them all.
+                    ends = [(row, count - 1) for row, count in enumerate(counts) if count]
+                    has_survivors = any(survives(row, last, last + 1) for row, last in ends)
+                    if not has_survivors:
+                        raise _all_are_deadly(len(blamed))
     return blamed
 
 
 def _all_are_deadly(count: int) -> InfrastructureError:
     return InfrastructureError(
         "Every record kills the predictor",
-        found=f"each of {count} records in a row kills every predictor that it is given to",
+        found=f"each of {count} records in a row kills every predictor that it is given to, and so do others",
         change="look at the model: does it crash on pictures? What is predicted already is kept",
     )

@@ -124,7 +124,7 @@ class FinishedParts:
         try:
             part = self.read(file, number)
             report = report_of(part)
-        except (ValueError, OSError):  # pa.ArrowInvalid is a ValueError
+        except (ValueError, FileNotFoundError):  # pa.ArrowInvalid is a ValueError
             return False
         # The digest names the path; the index of the file may be another one than it was in the run before.
         if report.number != number or report.rows != part.num_rows or (of.pieces is not None and number >= of.pieces):
@@ -153,13 +153,15 @@ def parts_folder(output: str, *, flag: str) -> Iterator[str]:
             lock = stack.enter_context(open(os.path.join(folder, _LOCK), "wb"))
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 raise UserError(
                     "Another run is at work on this output",
                     asked=f"--{flag}={output}",
                     found=f"a living process holds {folder}",
                     change=f"--{flag}, or wait for that run, or end it",
                 ) from None
+            except OSError:  # a file system without locks: NFS without its lock service, Lustre as it is often mounted
+                pass
         try:
             yield folder
         finally:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from estimators.errors import InfeasibleError
 
+# What one reader can feed, with a margin, where reading is a disk's.
+_PREDICTORS_OF_A_READER = 4
+
 
 @dataclass(frozen=True)
 class PoolPlan:
@@ -67,11 +70,14 @@ def plan_pool(
         room = min(room, math.floor(gpus / gpus_per_worker + 1e-9))
     predictors = max(1, min(max_worker_count or room, room, pieces))
     others = math.floor(cpus - predictors)
+    # Many predictors would wait for a single reader, above all for one that waits for a bucket.
+    readers = max(others, math.ceil(predictors / _PREDICTORS_OF_A_READER))
     return PoolPlan(
         predictors=predictors,
         threads=max(1, min(2, math.floor(cpus) // predictors) if cores is None else cores // predictors),
-        reader_cpus=1.0 if others >= 1 else 0.0,
+        # Rounded down to what Ray counts in.
+        reader_cpus=math.floor(min(1.0, others / readers) * 10_000) / 10_000 if others >= 1 else 0.0,
         # Not more than there are CPUs for: one that took a dead predictor's CPU would keep its successor from coming.
-        readers=others if others >= 1 else None,
+        readers=readers if others >= 1 else None,
         gpus=gpus_per_worker,
     )

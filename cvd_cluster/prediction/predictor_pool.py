@@ -18,6 +18,7 @@ import ray
 from cvd_cluster.prediction.crash_search import records_that_crash
 from cvd_cluster.prediction.pool_plan import PoolPlan
 from cvd_cluster.prediction.predictor import Predictor, PredictorSettings
+from cvd_cluster.prediction.silence import with_silence_told
 from estimators.errors import InfrastructureError, one_line
 
 # The blocks that a predictor works on at the same time: while TensorFlow decodes one, Python prepares the other.
@@ -112,16 +113,21 @@ class PredictorPool:
           ray.exceptions.RayError: a predictor raised an error (which is the `cause`).
           InfrastructureError: predictors keep dying, whatever they are given.
         """
-        for block in blocks:
+        for block in with_silence_told(blocks, self._announce, what="nothing was read"):
+            # What killed is not put off: between pieces that are good, deaths are none in a row.
+            while self._again:
+                yield from self._give(self._again.pop())
             yield from self._give(_Work(block))
+            if self._suspects:
+                yield self._look_into(self._suspects.pop())
         # One that still loads and was given nothing is not waited for, nor is one that had time enough to load.
-        while self._again or any(work is not None for _, work in self._working.values()):
-            if self._again:
+        while self._suspects or self._again or any(work is not None for _, work in self._working.values()):
+            if self._suspects:
+                yield self._look_into(self._suspects.pop())
+            elif self._again:
                 yield from self._give(self._again.pop())
             else:
                 yield from self._ready(_SECONDS_OF_SILENCE)
-        while self._suspects:
-            yield self._look_into(self._suspects.pop())
 
     def end(self) -> None:
         """Ends all predictors."""
@@ -243,9 +249,13 @@ class PredictorPool:
 
     def _survived(self, method: str, *arguments: Any) -> Any:
         """What one predictor answers; None if it died."""
-        actor = self._actors[0]
+        loading = [actor for actor, work in self._working.values() if work is None]
+        actor = next((one for one in self._actors if one not in loading), self._actors[0])
+        call = getattr(actor, method).remote(*arguments)
+        while not ray.wait([call], timeout=_SECONDS_OF_SILENCE)[0]:
+            self._announce(f"no answer for {_SECONDS_OF_SILENCE:g} seconds from a predictor that looks for bad records")
         try:
-            answer = ray.get(getattr(actor, method).remote(*arguments))
+            answer = ray.get(call)
         except ray.exceptions.RayActorError as error:
             self._replace(actor, error)
             return None

@@ -11,8 +11,9 @@ from typing import Any
 from cvd_cluster.prediction.input_files import PIECE_BYTES, InputFile, look_at
 from cvd_cluster.prediction.prediction_options import FAIL, PredictionOptions
 from cvd_cluster.ray_session import require_absolute_paths
+from estimators import storage
 from estimators.data_set.matching_files import matching_files
-from estimators.errors import DataError, UserError
+from estimators.errors import DataError, InfrastructureError, UserError
 from estimators.export.export_process import export_in_a_process
 from estimators.export.model_choice import ChosenModel, best_model, model_at, newest_model
 from estimators.inputs.data_check import check_first_record
@@ -107,20 +108,23 @@ def _input_files(options: PredictionOptions, piece_bytes: int) -> tuple[InputFil
     for path in matching_files(options.input_data_pattern, flag=_FLAG):
         try:
             file = look_at(path, piece_bytes)
+            if options.on_bad_record == FAIL and file.size and not file.gzip:
+                check_first_record(
+                    path,
+                    flag=_FLAG,
+                    other_policies="--on_bad_record=quarantine",
+                    max_pixels=options.max_image_pixels,
+                )
         except OSError as error:
-            raise UserError(
+            failed = storage.has_failed(error)
+            raise (InfrastructureError if failed else UserError)(
                 f"A file of --{_FLAG} cannot be read",
                 asked=path,
                 found=error.strerror or str(error),
-                change=f"--{_FLAG}, or the file's permissions",
+                change="the same command, when its disk or store answers again"
+                if failed
+                else f"--{_FLAG}, or the file's permissions",
             ) from None
-        if options.on_bad_record == FAIL and file.size and not file.gzip:
-            check_first_record(
-                path,
-                flag=_FLAG,
-                other_policies="--on_bad_record=quarantine",
-                max_pixels=options.max_image_pixels,
-            )
         files.append(file)
     if not any(file.size for file in files):
         raise DataError(

@@ -110,7 +110,7 @@ def json_output(folder: str, shards: int, *, ready: storage.Ready = storage.noth
     hidden = storage.hidden_partial(results_prefix(folder))
     names = [shard_name(_RESULTS, index, shards) for index in range(shards)]
     with contextlib.ExitStack() as stack:
-        stack.callback(storage.delete, hidden)
+        stack.enter_context(_deleted_in_the_end(hidden))
         storage.make_dirs(hidden)
         with contextlib.ExitStack() as current:
             written = 0
@@ -136,6 +136,17 @@ def json_output(folder: str, shards: int, *, ready: storage.Ready = storage.noth
         _replace(folder, hidden, names)
 
 
+@contextlib.contextmanager
+def _deleted_in_the_end(hidden: str) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        if not _results_in(os.path.join(hidden, _REPLACED)):  # else the next run puts the older ones back
+            storage.delete(hidden)
+        raise
+    storage.delete(hidden)
+
+
 def restore_replaced(folder: str) -> None:
     """Puts older results back that a run which was killed had moved away, if the new ones had not all come."""
     for name in filter(storage.is_hidden_partial, storage.list_dir(folder)):
@@ -143,11 +154,12 @@ def restore_replaced(folder: str) -> None:
         replaced, waiting = (_results_in(path) for path in (os.path.join(hidden, _REPLACED), hidden))
         if not (replaced and waiting):
             continue
-        # What has come already is of the new set, which the names tell, and waits no more.
+        # What has come already is of the new set, which the names tell, and waits no more. It waits again, rather than
+        # that it is deleted, so that who is killed here and begins anew does not take an older one for it.
         new_set = waiting[0].rpartition("-")[2]
         for one in _results_in(folder):
             if one.endswith(f"-{new_set}") and one not in waiting:
-                storage.delete(os.path.join(folder, one))
+                storage.rename(os.path.join(folder, one), os.path.join(hidden, one))
         for one in replaced:
             storage.rename(os.path.join(hidden, _REPLACED, one), os.path.join(folder, one))
 

@@ -83,36 +83,41 @@ def _write(options: JsonToCsvOptions, paths: list[str], file: Any, folder: str) 
         unique.add(hashes)
         if sample:
             sample.add(hashes)
-    if not unique.rows:
+    is_known = _check_is_one_prediction(digests, unique.rows)
+    if not unique.rows and not is_known:
         raise DataError("There is no prediction in these files", asked=f"--{_INPUT}", found=", ".join(paths[:3]))
+    if not unique.rows:  # all records were bad
+        file.write(form.empty())
 
     def ids_of(rows: Collection[int]) -> dict[int, bytes]:
         return {row: place.image_id for row, place in places_of(paths, rows).items()}
 
-    _check_is_one_prediction(digests, unique.rows)
     if pair := unique.duplicate(ids_of):
         raise _same_id(*(places_of(paths, pair)[row] for row in pair))
     return unique.rows, sample.result(ids_of) if sample else None
 
 
-def _check_is_one_prediction(digests: dict[str, str], rows: int) -> None:
+def _check_is_one_prediction(digests: dict[str, str], rows: int) -> bool:
     """Refuses files that are not those of one run, where its side file lies beside their folder and tells.
 
     Args:
       digests: path -> SHA-256.
       rows: in all of them.
+
+    Returns:
+      Whether there is such a side file.
     """
     folders = {os.path.dirname(storage.absolute(path)) for path in digests}
     side = folders.pop() + ".json"
     if folders:
-        return
+        return False
     try:
         content = json.loads(storage.read_text(side))
         known, written = dict(content["sha256"]), int(content["rows"])
     except (OSError, ValueError, LookupError, TypeError):  # it may not be there, or hold anything
-        return
+        return False
     if set(known) != set(map(os.path.basename, digests)):
-        return
+        return False
     change = f"copy them anew, with that file, or predict again; then --{_INPUT}"
     if rows != written:
         raise DataError(
@@ -128,6 +133,7 @@ def _check_is_one_prediction(digests: dict[str, str], rows: int) -> None:
             found=f"another one of {len(others)} files: {first_of(others)}",
             change=change,
         )
+    return True
 
 
 def _same_id(first: Place, second: Place) -> DataError:

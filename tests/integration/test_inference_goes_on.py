@@ -164,7 +164,7 @@ def test_a_run_whose_ray_is_killed_says_so_and_the_same_command_goes_on(model_di
 @pytest.mark.slow
 @pytest.mark.parametrize("round_", range(3))
 def test_kills_at_random_moments_change_no_byte(model_dir, photos, tmp_path, expected, round_):
-    flags = _flags(model_dir, photos, tmp_path)
+    flags = _flags(model_dir, photos, tmp_path, workers=(1, 2, 4)[round_])
     # Between the start of Python and the last part, which come after about 0 and 15 s on two cores.
     moments = [(random.choice((PREDICTOR, READER)), random.uniform(4, 12)), ("the command", random.uniform(0, 15))]
     print(moments)  # pytest shows it when the test fails

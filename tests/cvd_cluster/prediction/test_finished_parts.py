@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 from pathlib import Path
 
 import pytest
 
 from cvd_cluster.prediction.finished_parts import FinishedParts, parts_folder
+from estimators import storage
 from estimators.errors import UserError
 from tests.cvd_cluster.prediction.made_parts import MADE_WITH, all_parts, look_at_all
 from tests.estimators.drawn_records import write_file
@@ -75,6 +78,31 @@ def test_a_part_that_was_cut_off_is_made_anew(tmp_path, paths):
     assert sum(_again(tmp_path / "parts", paths)) == 6
     left = sorted(path.name for path in (tmp_path / "parts").iterdir())
     assert len(left) == 7 and "notes.txt" in left
+
+
+def test_a_disk_that_fails_while_a_part_is_looked_at_costs_no_part(tmp_path, paths, monkeypatch):
+    files, parts = all_parts(tmp_path / "parts", paths, 60)
+    before = sorted((tmp_path / "parts").iterdir())
+
+    def fail(*arguments: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(storage, "open_binary", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        FinishedParts(str(tmp_path / "parts"), files, MADE_WITH)
+    monkeypatch.undo()
+    assert sorted((tmp_path / "parts").iterdir()) == before
+    assert FinishedParts(str(tmp_path / "parts"), files, MADE_WITH).of_file == parts.of_file
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_no_other_run(tmp_path, monkeypatch, number):
+    def refuse(*arguments: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with parts_folder(str(tmp_path / "out.csv"), flag="output_file") as folder:
+        assert os.path.isdir(folder)
 
 
 def test_two_runs_cannot_work_on_one_output(tmp_path):

@@ -12,7 +12,10 @@ from estimators.errors import InfeasibleError
     ("asked", "cpus", "cores", "predictors", "threads", "reader_cpus", "readers"),
     [
         (0, 2, 2, 1, 2, 1.0, 1),  # a laptop: one predictor decodes on both cores, and reading has a CPU of Ray's
-        (0, 16, 16, 15, 1, 1.0, 1),
+        (0, 4, 4, 3, 1, 1.0, 1),
+        (0, 16, 16, 15, 1, 0.25, 4),  # many predictors want several readers, which share the CPU that is left
+        (0, 48, None, 47, 1, 0.0833, 12),
+        (0, 25, None, 24, 1, 0.1666, 6),  # six of Ray's 0.1667 would not fit into one
         (3, 16, 16, 3, 5, 1.0, 13),
         (2, 3, 2, 2, 1, 1.0, 1),  # oversubscribed on request
         (8, 4, None, 3, 1, 1.0, 1),  # a joined cluster with fewer CPUs than predictors are asked for

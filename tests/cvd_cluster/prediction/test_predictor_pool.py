@@ -207,9 +207,10 @@ def test_deadly_records_beside_each_other_are_all_found(block):
 
 
 @pytest.mark.slow
-def test_several_deadly_pieces_with_no_good_one_between_end_no_run(block):
+def test_many_deadly_pieces_with_no_good_one_between_end_no_run(block, monkeypatch):
+    monkeypatch.setattr(predictor_pool, "_DEATHS_IN_A_ROW", 6)  # fewer than the pieces' twelve
     piece = ray.put(ray.get(block).slice(0, 1))
-    assert _answers(_pool([], [3]), [piece] * 5) == [(0, [3])] * 5
+    assert _answers(_pool([], [3]), [piece] * 6) == [(0, [3])] * 6
 
 
 @pytest.mark.slow

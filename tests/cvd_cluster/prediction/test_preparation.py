@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cvd_cluster.prediction import preparation
 from cvd_cluster.prediction.prediction_options import PredictionOptions
-from cvd_cluster.prediction.preparation import Prepared
+from cvd_cluster.prediction.preparation import Prepared, prepare
+from estimators.errors import HarnessError
 from estimators.export.model_choice import ChosenModel
+from tests.estimators.drawn_records import write_file
 
 OPTIONS = PredictionOptions(input_data_pattern="/data/*", output_file="/tmp/out.csv", model_dir="/m")
 PREPARED = Prepared(ChosenModel("/m", 1, None), "digest", ())
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.EIO, 3), (errno.ESTALE, 3), (errno.EACCES, 2)])
+def test_a_file_that_cannot_be_read_at_its_first_record_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int
+) -> None:
+    path = write_file(tmp_path / "shard", [b"x" * 90])
+
+    def fail(*arguments: object, **more: object) -> None:
+        raise OSError(number, os.strerror(number), path)
+
+    monkeypatch.setattr(preparation, "check_first_record", fail)
+    export = tmp_path / "export"
+    export.mkdir()
+    (export / "saved_model.pb").write_bytes(b"")
+    options = dataclasses.replace(OPTIONS, input_data_pattern=path, model_dir=str(export))
+    with pytest.raises(HarnessError) as caught:
+        prepare(options, print)
+    assert caught.value.exit_code == code and os.strerror(number) in str(caught.value)
 
 
 @pytest.mark.parametrize("value", [{"batch_size": 7}, {"max_image_pixels": 9}, {"gpus_per_worker": 1}])

@@ -105,6 +105,43 @@ def test_a_disk_that_refuses_a_move_keeps_the_older_results(tmp_path, monkeypatc
     assert _contents(tmp_path) == older and len(list(tmp_path.iterdir())) == SHARDS
 
 
+def test_a_disk_that_refuses_to_move_them_back_too_keeps_them_for_the_next_run(tmp_path, monkeypatch):
+    _write(tmp_path, "old")
+    older = _contents(tmp_path)
+    rename, moves = storage.rename, 0
+
+    def refused_from_the_fifth_on(source: str, target: str) -> None:
+        nonlocal moves
+        moves += 1
+        if moves >= 5:
+            raise OSError("no more")
+        rename(source, target)
+
+    monkeypatch.setattr(storage, "rename", refused_from_the_fifth_on)
+    with pytest.raises(OSError, match="no more"):
+        _write(tmp_path, "new")
+    monkeypatch.undo()
+    assert _contents(tmp_path) != older
+    restore_replaced(str(tmp_path))
+    assert _contents(tmp_path) == older
+
+
+@pytest.mark.parametrize("first", range(SHARDS + 1, 2 * SHARDS + 1))
+@pytest.mark.parametrize("second", range(1, 2 * SHARDS))
+def test_a_kill_while_older_results_come_back_loses_none_of_them(tmp_path, monkeypatch, first, second):
+    _write(tmp_path, "old")
+    older = _contents(tmp_path)
+    for kill, work in ((first, lambda: _write(tmp_path, "new")), (second, lambda: restore_replaced(str(tmp_path)))):
+        child = os.fork()
+        if child == 0:
+            _fails_at(kill, monkeypatch, killed=True)
+            work()
+            os._exit(9)  # it had fewer moves to make
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    restore_replaced(str(tmp_path))
+    assert _contents(tmp_path) == older
+
+
 @pytest.mark.parametrize("move", range(2, 2 * SHARDS + 1))
 def test_a_process_that_is_killed_while_it_moves_never_leaves_a_mixture_of_two_models(tmp_path, monkeypatch, move):
     _write(tmp_path, "old")

@@ -124,12 +124,25 @@ def test_lines_that_are_missing_are_told_by_the_side_file_of_the_prediction(tmp_
         assert json_to_csv(options) == 3
 
 
+def _write_side_file(folder: Path, rows: int) -> None:
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("prediction.results-*")}
+    Path(f"{folder}.json").write_text(json.dumps({"rows": rows, "sha256": digests}))
+
+
+def test_a_prediction_whose_records_were_all_bad_is_the_header_alone(tmp_path):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    options = _write(folder, [], [])
+    _write_side_file(folder, rows=0)
+    assert json_to_csv(options) == 0
+    assert Path(options.csv_output_file).read_text() == "Id,Category\n"
+
+
 def test_files_of_two_predictions_are_told_by_the_side_file_of_the_last(tmp_path):
     folder = tmp_path / "results"
     folder.mkdir()
     options = _write(folder, [_line("1")], [_line("2")])
-    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("prediction.results-*")}
-    (tmp_path / "results.json").write_text(json.dumps({"rows": 2, "sha256": digests}))
+    _write_side_file(folder, rows=2)
     other = folder / "prediction.results-00001-of-00002"
     right = other.read_bytes()
     other.write_text(_line("2", [0, 1]) + "\n")  # of the run before
