@@ -168,7 +168,9 @@ class EvaluatorCare:
         stranded = [
             task
             for task, status in snapshot.statuses.items()
-            if task.role == "evaluator" and status.loss is not None and not self._room.has_node(task)
+            if task.role == "evaluator"
+            and (status.loss is not None or status.awaits_node)
+            and not self._room.has_node(task)
         ]
         if stranded and self.given_up is None and any(task.role != "evaluator" for task in self._room.tasks):
             self._group.end_actors_that_trained()

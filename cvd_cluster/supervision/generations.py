@@ -13,7 +13,7 @@ from cvd_cluster.supervision.room import Room
 from cvd_cluster.supervision.snapshot import GroupSnapshot
 from cvd_cluster.supervision_options import SupervisionOptions
 from estimators.checkpoints.torn_checkpoints import set_torn_aside
-from estimators.errors import InfrastructureError
+from estimators.errors import HarnessError, InfrastructureError
 from estimators.experiment_options import ExperimentOptions
 from estimators.train_dir.generation import begin_generation, check_generation
 from estimators.training_plan import TrainingPlan
@@ -112,10 +112,18 @@ class Generations:
             self.is_replacing = False
 
     def _check_nodes(self) -> None:
+        # They have the first bundles. The evaluator's node is nothing to those that train.
+        training = [task for task in self._room.tasks if task.role != "evaluator"]
         try:
-            self._look_at_nodes(self._room.tasks, self._room.placement_group, self._pause)
+            self._look_at_nodes(training, self._room.placement_group, self._pause)
         except InfrastructureError as error:  # it was lost again meanwhile, say
             raise RoleLostError(error.summary, asked=error.asked, found=error.found, change=error.change) from error
+        if self._moved and len(training) < len(self._room.tasks):
+            try:
+                self._look_at_nodes(self._room.tasks, self._room.placement_group, self._pause)
+            except HarnessError as error:
+                self._announce(f"the evaluator waits until training has ended: {error.summary}")
+                self._room.tasks = tuple(training)
         if not self._room.is_whole():
             raise RoleLostError("Another node was lost before the next generation began")
 

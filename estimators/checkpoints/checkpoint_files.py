@@ -7,7 +7,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,7 +146,8 @@ def awaits_evaluation(train_dir: str, *, evaluator_planned: bool, now: float | N
     Args:
       train_dir: the folder.
       evaluator_planned: whether the run has an evaluator; it may not have said yet that it is at work.
-      now: seconds since the epoch; None is the clock's.
+      now: seconds since the epoch; None is when the newest checkpoint was written, by the storage's clock: those of two
+        machines may be minutes apart.
 
     Returns:
       Whether an evaluator, of the run or from outside, said in the last two minutes that it is at work; one that went
@@ -155,8 +156,13 @@ def awaits_evaluation(train_dir: str, *, evaluator_planned: bool, now: float | N
     path = _watched_path(train_dir)
     if not storage.exists(path):
         return evaluator_planned
-    age = (time.time() if now is None else now) - float(json.loads(storage.read_text(path))["time"])
-    return age < _WATCH_SECONDS
+    if now is None:
+        newest = latest_checkpoint(train_dir)
+        if newest is None:
+            return True
+        now = storage.modified_ns(newest.prefix + ".index") / 1e9
+    storage.read_text(path)  # over NFS what is known of a file is what it was a minute ago, unless it is opened
+    return now - storage.modified_ns(path) / 1e9 < _WATCH_SECONDS
 
 
 def prune(train_dir: str, *, keep: int, keep_unevaluated: bool) -> list[int]:
@@ -176,12 +182,21 @@ def prune(train_dir: str, *, keep: int, keep_unevaluated: bool) -> list[int]:
         evaluated = evaluated_steps(train_dir) | failed_steps(train_dir)
         spared = {checkpoint.step for checkpoint in old if checkpoint.step not in evaluated}
     gone = [checkpoint for checkpoint in old if checkpoint.step not in spared]
+    names = storage.list_dir(train_dir) if gone else []
     for checkpoint in gone:
         # The index first: without it the checkpoint is not listed, so nobody meets it half deleted.
         storage.delete(checkpoint.prefix + ".index")
-        for path in storage.glob(checkpoint.prefix + ".*"):
-            storage.delete(path)
+        for name in files_of_step(names, checkpoint.step):
+            storage.delete(os.path.join(train_dir, name))
     return [checkpoint.step for checkpoint in gone]
+
+
+def files_of_step(names: Iterable[str], step: int) -> list[str]:
+    """Those of the names in a train_dir that are of one checkpoint.
+
+    By name rather than by a pattern: the folder's own may hold what a pattern takes for its signs, [ ] and commas.
+    """
+    return [name for name in names if name.startswith(f"model.ckpt-{step}.")]
 
 
 def delete_half_saved(train_dir: str) -> None:

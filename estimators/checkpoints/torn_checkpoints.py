@@ -8,14 +8,13 @@ sound checkpoint, and what is torn is set aside in `torn/`; nothing is deleted.
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from estimators import storage
-from estimators.checkpoints.checkpoint_files import Checkpoint
+from estimators.checkpoints.checkpoint_files import Checkpoint, files_of_step
 from estimators.checkpoints.checkpoint_soundness import flaw_of
 from estimators.errors import UserError
 
@@ -91,8 +90,8 @@ def set_torn_aside(train_dir: str, *, announce: Callable[[str], None] = print) -
     for step, flaw in found.flaws.items():
         announce(f"the checkpoint of step {step} is torn: {flaw}; it is set aside in {folder}, and {goes_on}")
         storage.make_dirs(folder)
-        for path in storage.glob(os.path.join(glob.escape(train_dir), f"model.ckpt-{step}.*")):
-            storage.rename(path, os.path.join(folder, os.path.basename(path)))
+        for name in files_of_step(storage.list_dir(train_dir), step):
+            storage.rename(os.path.join(train_dir, name), os.path.join(folder, name))
     for name in storage.list_dir(train_dir):
         if (match := _FILE.fullmatch(name)) and match[2] == "_temp":
             storage.delete(os.path.join(train_dir, name))  # parts of a checkpoint that never was one

@@ -83,6 +83,8 @@ class FakeGroup:
         """Those whose bundle has no node."""
         self.bad_nodes: list[HarnessError] = []
         """What is found at the next looks at the nodes."""
+        self.bad_evaluator_node: HarnessError | None = None
+        """What is found at each look at that of an evaluator."""
         self._pid = 4711
         self.start_secs = 0.0
         """How long its processes take to be there."""
@@ -153,7 +155,9 @@ class FakeGroup:
     def look_at_nodes(
         self, tasks: Sequence[Task], placement_group: object, pause: Callable[[], object] = lambda: None, /
     ) -> dict[Task, NodeReport]:
-        assert tuple(tasks) == self.tasks and placement_group is self.placement_group
+        assert tuple(tasks) == self.tasks[: len(tasks)] and placement_group is self.placement_group
+        if self.bad_evaluator_node is not None and any(task.role == "evaluator" for task in tasks):
+            raise self.bad_evaluator_node
         if self.bad_nodes:
             self.done.append("bad node")
             raise self.bad_nodes.pop()

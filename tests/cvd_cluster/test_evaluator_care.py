@@ -140,6 +140,38 @@ def test_an_evaluator_begins_on_another_node_once_that_was_looked_at(tmp_path: P
     assert run.group.done == ["generation 1", "bad node"] and run.events("evaluator_given_up", "training_finished")
 
 
+def test_a_node_that_only_the_evaluator_cannot_use_keeps_nobody_from_a_new_generation(tmp_path: Path) -> None:
+    evaluated(tmp_path, 5)
+    killed = {WORKER: status(WORKER, LOST, exit_code=-9)}
+    lost = {EVALUATOR: status(EVALUATOR, LOST, exit_code=None, loss=GONE)}
+    script = [{CHIEF: status(CHIEF)}, lost, {}, killed, *([{}] * 4), ALL_DONE, {}, {}]
+    run = Run(tmp_path, script, [CHIEF, WORKER, EVALUATOR], strategy="multi_worker_mirrored")
+    run.group.bad_evaluator_node = UserError("node-b cannot read the data")
+    with pytest.raises(UserError, match="node-b cannot read the data"):
+        run()
+    assert run.group.done[:3] == ["generation 1", "end", "generation 2"]
+    assert run.events("evaluator_given_up", "training_finished") == [
+        ("evaluator_given_up", "evaluator-0"),
+        ("training_finished", "chief-0"),
+    ]
+
+
+def test_nor_where_the_room_is_another_one(tmp_path: Path) -> None:
+    evaluated(tmp_path, 5)
+
+    def lose_worker() -> dict[Task, Any]:
+        run.group.whole = False
+        return {WORKER: status(WORKER, LOST, exit_code=None, loss=GONE)}
+
+    end = [{CHIEF: ALL_DONE[CHIEF]}, {}, {EVALUATOR: status(EVALUATOR, DONE)}]
+    script = [{CHIEF: status(CHIEF)}, lose_worker, *([{}] * 4), *end]
+    run = Run(tmp_path, script, [CHIEF, WORKER, EVALUATOR], min_workers=1)
+    run.group.bad_evaluator_node = InfrastructureError("node-b cannot be looked at")
+    run()
+    assert run.group.done[:4] == ["generation 1", "end", "shrunk", "generation 2"]
+    assert any("the evaluator waits until training has ended: node-b" in line for line in run.lines)
+
+
 def test_an_evaluator_that_has_just_begun_does_not_hang_since_training_was_long_in_coming(tmp_path: Path) -> None:
     evaluated(tmp_path, 5)
 

@@ -79,6 +79,7 @@ class Outcome:
       code: exit code of the command.
       pid: of the TensorFlow process that was struck.
       struck_at: seconds since the epoch.
+      ended_at: the same, of the command.
       lines: each line with the time at which it came.
       left_behind: command lines of what lived on.
     """
@@ -88,6 +89,7 @@ class Outcome:
     code: int = -1
     pid: int = -1
     struck_at: float = 0.0
+    ended_at: float = 0.0
     lines: list[tuple[float, str]] = field(default_factory=list)
     left_behind: list[str] = field(default_factory=list)
 
@@ -123,8 +125,13 @@ class Outcome:
         return [(at, int(match[1])) for at, line in self.lines if (match := _STEP_LINE.match(line))]
 
     def _noticed_at(self) -> float:
-        """When the command told of it; the lines that come later are of steps made later."""
-        told = [at for at, line in self.lines if at > self.struck_at and re.search(r"process ended|hang:", line)]
+        """When the command told of it, or began a new generation; the lines that come later are of steps made later.
+
+        What the old generation made until its end is told as late as that.
+        """
+        later = [(at, line) for at, line in self.lines if at > self.struck_at]
+        told = [at for at, line in later if "generation started" in line]
+        told += [at for at, line in later if re.search(r"process ended|hang:", line)]
         return told[0] if told else self.struck_at
 
     def seconds_to_next_step(self) -> float | None:
@@ -196,7 +203,7 @@ def run_cell(cell: Cell, folder: Path, *flags: str, nodes: RayNodes | None = Non
                 # The rest of the run shows no more than that it comes to its end.
                 _wait_until(lambda: process.poll() is not None or outcome.goes_on())
                 (errors / HURRY).touch()
-            outcome.code = process.wait()
+            outcome.code, outcome.ended_at = process.wait(), time.time()
         reader.join(10)
         # A role whose node is out of reach ends itself after --orphan_timeout_secs.
         roles = roles_left_behind(nodes.mark, patience=30.0) if nodes else []

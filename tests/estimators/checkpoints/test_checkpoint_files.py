@@ -19,6 +19,18 @@ def evaluated(train_dir: Path, *steps: int) -> None:
     (train_dir / "eval" / "metrics.jsonl").write_text("".join(line + "\n" for line in lines))
 
 
+@pytest.mark.parametrize("name", ["run[12]", "lr=0.1,bs=64", "a*", "b?"])
+def test_what_the_name_of_a_folder_means_to_a_pattern_deletes_nothing_elsewhere(tmp_path: Path, name: str) -> None:
+    for folder in (tmp_path / name, tmp_path / "run1", tmp_path / "ab", tmp_path / "bc"):
+        folder.mkdir()
+        for step in (5, 10):
+            write_checkpoint(folder, step)
+    others = sorted(path for path in tmp_path.rglob("*-5.*") if path.parent.name != name)
+    assert checkpoint_files.prune(str(tmp_path / name), keep=1, keep_unevaluated=False) == [5]
+    assert not [path for path in (tmp_path / name).iterdir() if "-5." in path.name]
+    assert sorted(path for path in tmp_path.rglob("*-5.*")) == others
+
+
 def steps(train_dir: Path) -> list[int]:
     return [checkpoint.step for checkpoint in checkpoint_files.list_checkpoints(str(train_dir))]
 
