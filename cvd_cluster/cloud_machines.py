@@ -39,6 +39,8 @@ def troubles_of(config: Mapping[str, Any], *, announce: Callable[[str], None]) -
         # Only what is nearly one: providers of others have keys of their own.
         if meant := difflib.get_close_matches(key, _PROVIDER_KEYS, n=1, cutoff=0.8):
             troubles.append(f"provider.{key} is unknown; is {meant[0]} meant?")
+    needed = {"gcp": ("region", "availability_zone"), "aws": ("region",)}.get(provider["type"], ())
+    troubles += [f"provider.{key} is missing" for key in needed if not provider.get(key)]
     troubles += _zones_elsewhere(provider)
     look = {"gcp": _google, "aws": _amazon}.get(provider["type"])
     if look is not None and importlib.util.find_spec(_DESCRIBED_BY[provider["type"]]) is None:
@@ -49,7 +51,10 @@ def troubles_of(config: Mapping[str, Any], *, announce: Callable[[str], None]) -
     elif look is not None:
         for name, kind in config.get("available_node_types", {}).items():
             place = f"available_node_types.{name}.node_config"
-            troubles += [f"{place}{trouble}" for trouble in look(kind.get("node_config") or {})]
+            node_config = kind.get("node_config") or {}
+            troubles += [f"{place}{trouble}" for trouble in look(node_config)]
+            if provider["type"] == "gcp" and (trouble := _other_gpus(node_config, kind.get("resources") or {})):
+                troubles.append(f"available_node_types.{name}: {trouble}")
     return troubles
 
 
@@ -62,6 +67,16 @@ def _zones_elsewhere(provider: Mapping[str, Any]) -> Iterator[str]:
     for zone in map(str.strip, zones.split(",")):
         if not zone.startswith(begin):
             yield f"provider.availability_zone {zone} is not in provider.region {region}"
+
+
+def _other_gpus(node_config: Mapping[str, Any], resources: Mapping[str, Any]) -> str | None:
+    """Whether Ray would send a machine work for GPUs that it lacks, or none for those it has."""
+    # Of a machine type with GPUs of its own node_config does not tell them.
+    accelerators = node_config.get("guestAccelerators")
+    if not isinstance(accelerators, list) or not all(isinstance(one, Mapping) for one in accelerators):
+        return None
+    has, said = sum(int(one.get("acceleratorCount", 0)) for one in accelerators), resources.get("GPU", 0)
+    return None if has == said else f"node_config brings {has} GPUs, and resources.GPU says {said:g}"
 
 
 def _google(node_config: Mapping[str, Any]) -> Iterator[str]:
@@ -99,8 +114,14 @@ def _amazon(node_config: Mapping[str, Any]) -> Iterator[str]:
     import botocore.session
     from botocore.validate import ParamValidator
 
-    request = botocore.session.get_session().get_service_model("ec2").operation_model("RunInstances").input_shape
+    ec2 = botocore.session.get_session().get_service_model("ec2")
+    request = ec2.operation_model("RunInstances").input_shape
     asked = {key: value for key, value in node_config.items() if key not in _RAYS_OWN}
     report = ParamValidator().validate({"MinCount": 1, "MaxCount": 1, **asked}, request)
     if report.has_errors():
         yield f": {' '.join(report.generate_report().split())[:400]}"
+    kind, known = asked.get("InstanceType"), request.members["InstanceType"].enum
+    # Of a family that is known here: there are newer ones than this botocore.
+    if isinstance(kind, str) and kind not in known and any(one.startswith(f"{kind.split('.')[0]}.") for one in known):
+        near = ", ".join(difflib.get_close_matches(kind, known))
+        yield f".InstanceType: Amazon has no {kind}" + (f"; is one of these meant: {near}?" if near else "")

@@ -89,6 +89,10 @@ def _loaded(path: str) -> dict[str, Any]:
         raise _unsound(path, "a manifest for KubeRay", "check it with `kubectl apply --dry-run=server -f …`")
     if not isinstance(loaded, dict) or not isinstance(loaded.get("provider"), dict):
         raise _unsound(path, "no `provider:` with a `type:`", "--cluster_file to the file of `ray up`")
+    mounts = loaded.get("file_mounts")
+    for target, source in mounts.items() if isinstance(mounts, dict) else ():
+        if not isinstance(source, str):
+            raise _unsound(path, f"file_mounts has nothing to copy to {target}", "that line, as `THERE: HERE`")
     return loaded
 
 

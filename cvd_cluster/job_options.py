@@ -46,7 +46,8 @@ class SubmitOptions(_JobServerOptions):
     working_dir: str = option(
         ".",
         group=_GROUP,
-        help="the folder with your model, copied to the cluster; what its .gitignore names stays here, 512 MiB at most",
+        help="the folder with your model, copied to the cluster, at most 100 MiB when packed; what its .gitignore "
+        "names stays here",
     )
     job_cpus: float | None = option(
         None,
@@ -73,11 +74,11 @@ class SubmitOptions(_JobServerOptions):
 
 def _require_job_id(job: str) -> None:
     # Ray makes a file and a URL of it, and a job that it cannot make one for stays in its list for good.
-    if not re.fullmatch(r"[A-Za-z0-9_.-]+", job):
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", job) or not job.strip("."):
         raise UserError(
             "--job is not the id of a job",
             asked=f"--job={job}",
-            change="--job to letters, digits, and the signs _ . -",
+            change="--job to letters, digits, and the signs _ . -, not dots alone",
         )
 
 

@@ -27,6 +27,9 @@ _REQUEST_SECONDS = 60.0
 _AGENT_SECONDS, _RETRY_SECONDS = 120.0, 2.0
 # The entry of a job's metadata that tells whose it is.
 _SUBMISSION = "launch.submit"
+# Of Ray's job server: DASHBOARD_CLIENT_MAX_SIZE in ray/_private/ray_constants.py, whatever Ray's other limit says.
+MOST_BYTES = 100 << 20
+_TOO_LARGE = "exceeds the maximum"
 _ENDINGS = {0: "succeeded", STOPPED_CODE: "was stopped"}
 
 
@@ -92,6 +95,13 @@ def _submitted(client: Any, command: str, flags: Sequence[str], options: SubmitO
                 _tell("connection lost while the job was submitted; trying again")
             unsure = True
             time.sleep(_RETRY_SECONDS)
+        except OSError as error:  # while it is packed
+            raise UserError(
+                "--working_dir cannot be packed",
+                asked=f"--working_dir={options.working_dir}",
+                found=f"{error.filename or options.working_dir}: {error.strerror or error}",
+                change="the rights of that file or folder, or name it in the folder's .gitignore",
+            ) from None
         except (RuntimeError, ValueError) as error:
             if unsure and "already exists" in str(error) and _is_of(client, job, submission):
                 return job
@@ -166,6 +176,7 @@ def connected(address: str) -> Any:
         ) from None
     # Ray lets RAY_ADDRESS win over what it is handed.
     os.environ["RAY_API_SERVER_ADDRESS"] = address
+    import requests
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
@@ -173,9 +184,12 @@ def connected(address: str) -> Any:
     logging.getLogger("ray").setLevel(logging.ERROR)
 
     class Client(JobSubmissionClient):  # type: ignore[misc]
-        # Ray waits for ever where a link is cut without a word.
-        def _do_request(self, *args: Any, **kwargs: Any) -> Any:
-            return super()._do_request(*args, **{"timeout": _REQUEST_SECONDS, **kwargs})
+        def _do_request(self, *args: Any, data: bytes | None = None, **kwargs: Any) -> Any:
+            # The job server hangs up in the middle of what is larger, which looks like a lost connection.
+            if data is not None and len(data) > MOST_BYTES:
+                raise ValueError(f"{len(data) >> 20} MiB when packed, which {_TOO_LARGE} of {MOST_BYTES >> 20} MiB")
+            # Ray waits for ever where a link is cut without a word.
+            return super()._do_request(*args, data=data, **{"timeout": _REQUEST_SECONDS, **kwargs})
 
     try:
         return Client(address)
@@ -185,6 +199,13 @@ def connected(address: str) -> Any:
             asked=asked,
             change="set RAY_AUTH_MODE=token, and have the token that the nodes were given in ~/.ray/auth_token, or in "
             "the file that RAY_AUTH_TOKEN_PATH names",
+        ) from None
+    except (ConnectionError, requests.ConnectionError, requests.Timeout) as error:
+        raise InfrastructureError(
+            "Something listens at --address, and the cluster behind it does not answer",
+            asked=asked,
+            found=one_line(error),
+            change="see that Ray runs on the head (`ray exec CLUSTER.yaml 'ray status'`), then `ray dashboard` again",
         ) from None
     except Exception as error:  # what another server answers: an HTTP error, no JSON, no version
         raise UserError(
@@ -197,7 +218,7 @@ def connected(address: str) -> Any:
 
 def _refused(options: SubmitOptions, error: Exception) -> UserError | InfrastructureError:
     said, found = str(error), one_line(error)
-    if "exceeds the maximum" in said:
+    if _TOO_LARGE in said:
         return UserError(
             "--working_dir is too large to be copied to the cluster",
             asked=f"--working_dir={options.working_dir}",

@@ -99,6 +99,30 @@ def test_a_zone_of_another_region_is_told(file, zones):
     assert f"{zones.split(',')[-1]} is not in provider.region" in trouble
 
 
+@pytest.mark.parametrize(("file", "key"), [("gcp", "availability_zone"), ("gcp", "region"), ("aws", "region")])
+def test_a_place_that_ray_needs_and_does_not_ask_for_is_told(file, key):
+    config = completed(file)
+    del config["provider"][key]
+    assert troubles_of(config, announce=pytest.fail) == [f"provider.{key} is missing"]
+
+
+def test_gpus_that_a_machine_will_not_have_are_told():
+    config = completed("gcp")
+    config["available_node_types"]["gpu_4"]["node_config"]["guestAccelerators"][0]["acceleratorCount"] = 2
+    (trouble,) = troubles_of(config, announce=pytest.fail)
+    assert trouble == "available_node_types.gpu_4: node_config brings 2 GPUs, and resources.GPU says 4"
+
+
+def test_a_machine_that_amazon_does_not_have_is_told():
+    config = completed("aws")
+    node_config = config["available_node_types"]["gpu_1"]["node_config"]
+    node_config["InstanceType"] = "g4dn.2xlrge"
+    (trouble,) = troubles_of(config, announce=pytest.fail)
+    assert "gpu_1.node_config.InstanceType: Amazon has no g4dn.2xlrge" in trouble and "g4dn.2xlarge" in trouble
+    node_config["InstanceType"] = "g99.xlarge"  # of a later year
+    assert troubles_of(config, announce=pytest.fail) == []
+
+
 @pytest.mark.parametrize("cloud", ["gcp", "aws"])
 def test_nothing_is_found_wrong_with_rays_own_machines(cloud):
     path = Path(ray.__file__).parent / "autoscaler" / cloud / "defaults.yaml"

@@ -83,11 +83,14 @@ def _look_elsewhere(path: str) -> None:
 
 def _try_to_write(path: str) -> None:
     bucket, name = split(path.rstrip("/"))
+    from google.api_core.exceptions import NotFound
+
     # In a train_dir it is one of the names that a run may delete.
     blob = client().bucket(bucket).blob(f"{name}/.preflight-{uuid.uuid4().hex[:8]}".lstrip("/"))
     with os_errors(path):
         blob.upload_from_string(b"", **bounded(_LOOK_SECS))
-        blob.delete(**bounded(_LOOK_SECS))
+        with contextlib.suppress(NotFound):  # it went at a first try, whose answer was lost
+            blob.delete(**bounded(_LOOK_SECS))
 
 
 @contextlib.contextmanager
@@ -121,6 +124,10 @@ def _told(flag: str, path: str, how: str, *, others: bool = False) -> Iterator[N
                 asked=asked,
                 found=error.strerror or str(error),
                 change=f"--{flag} to a local path or to gs://bucket/…" + (", s3://bucket/…" if others else ""),
+            ) from None
+        if error.errno == errno.EINVAL:
+            raise UserError(
+                f"--{flag} cannot be {how}", asked=asked, found=error.strerror or str(error), change=f"--{flag}"
             ) from None
         raise InfrastructureError(
             f"--{flag} cannot be reached",

@@ -139,7 +139,7 @@ class BucketFiles:
         blob = _known(source)
         self._copy(blob, source, target)
         with os_errors(source):
-            blob.delete(**bounded())
+            self._delete_object(*split(source))
 
     def _copy(self, blob: Any, source: str, target: str) -> None:
         with os_errors(source):
@@ -173,7 +173,7 @@ class BucketFiles:
     def _delete_object(self, bucket: str, name: str) -> None:
         from google.api_core.exceptions import NotFound
 
-        with contextlib.suppress(NotFound):
+        with contextlib.suppress(NotFound):  # also where it went at a first try, whose answer was lost
             client().bucket(bucket).blob(name).delete(**bounded())
 
     @contextlib.contextmanager

@@ -24,12 +24,14 @@ def split(path: str) -> tuple[str, str]:
     """The bucket and the object's name in `gs://bucket/name`.
 
     Raises:
-      OSError: it has another scheme, or no bucket.
+      OSError: it has another scheme, or no bucket, or one of a name that there cannot be.
     """
     scheme, _, rest = path.partition("://")
     bucket, _, name = rest.partition("/")
     if scheme != "gs" or not bucket:
         raise OSError(errno.EPROTONOSUPPORT, "only local paths and gs://bucket/… are supported", path)
+    if not (bucket[0].isalnum() and bucket[-1].isalnum()):  # Google's client raises a ValueError
+        raise OSError(errno.EINVAL, f"{bucket} is no bucket's name, which begins and ends with a letter or digit", path)
     return bucket, name
 
 
@@ -84,7 +86,8 @@ def os_errors(path: str) -> Iterator[None]:
     Raises:
       FileNotFoundError: there is no such object or bucket.
       PermissionError: Google refuses.
-      OSError: it was written anew while it was read, ESTALE; all else, e.g. that the store cannot be reached; EIO.
+      OSError: it was written anew while it was read, ESTALE; what is asked makes no sense there, EINVAL; all else, e.g.
+        that the store cannot be reached, EIO.
     """
     _google_cloud_storage()
     import google.auth.exceptions
@@ -101,6 +104,8 @@ def os_errors(path: str) -> Iterator[None]:
         raise PermissionError(errno.EACCES, f"permission denied by Cloud Storage ({who})", path) from error
     except exceptions.PreconditionFailed as error:
         raise written_anew(path) from error
+    except exceptions.BadRequest as error:
+        raise OSError(errno.EINVAL, f"Cloud Storage refuses it ({_first_line(error)})", path) from error
     except google.auth.exceptions.RefreshError as error:
         raise PermissionError(errno.EACCES, f"the credentials are refused ({_first_line(error)})", path) from error
     except (

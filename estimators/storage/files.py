@@ -140,7 +140,7 @@ Ready = Callable[[], None]
 
 def has_failed(error: OSError) -> bool:
     """True if it is the disk or the store that failed, and not what was asked of it."""
-    return error.errno in (errno.EIO, errno.ENOTCONN, errno.ESTALE, errno.ETIMEDOUT)
+    return error.errno in (errno.EIO, errno.ENOTCONN, errno.ETIMEDOUT)
 
 
 def nothing_more() -> None:

@@ -53,12 +53,14 @@ class Emulator:
       read_only: buckets that refuse to be written.
       steps_left: how many more writes are let through, then none: as if the writer had died; None lets all through.
       lost_answers: of so many writes that are carried out the writer hears that they were not.
+      lost_deletes: the same, of deletes alone.
     """
 
     closed: set[str]
     read_only: set[str]
     steps_left: int | None
     lost_answers: int
+    lost_deletes: int
 
     def __init__(self, folder: Path) -> None:
         self.forget()
@@ -79,7 +81,7 @@ class Emulator:
     def forget(self) -> None:
         """Serves everything again."""
         self.closed, self.read_only = set(), set()
-        self.steps_left, self.lost_answers = None, 0
+        self.steps_left, self.lost_answers, self.lost_deletes = None, 0, 0
 
     @property
     def environment(self) -> dict[str, str]:
@@ -139,6 +141,9 @@ class Emulator:
 
     def loses_answer(self, method: str) -> bool:
         """Whether the answer to a request that was passed on does not arrive."""
+        if method == "DELETE" and self.lost_deletes:
+            self.lost_deletes -= 1
+            return True
         if method == "GET" or not self.lost_answers:
             return False
         self.lost_answers -= 1

@@ -84,6 +84,11 @@ def test_a_machine_that_is_not_reached_is_named(tmp_path: Path, sshd: str) -> No
     assert "1 of 2 machines cannot be reached: 127.0.0.2 port" in said and "refused" in said
 
 
+def test_a_line_that_copies_nothing_is_named(tmp_path: Path) -> None:
+    said = refused(written(tmp_path, _GCP, lambda config: config["file_mounts"].update({"~/mine": None})))
+    assert "file_mounts has nothing to copy to ~/mine" in said
+
+
 @pytest.mark.parametrize("key", ["max_worker", "head_nod_type"])
 def test_a_misspelt_key_is_named(tmp_path: Path, key: str) -> None:
     assert key in refused(written(tmp_path, _GCP, lambda config: config.update({key: 1})))

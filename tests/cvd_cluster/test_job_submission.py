@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import http.server
 import shlex
 import socket
@@ -182,7 +183,7 @@ def test_ctrl_c_while_a_job_is_submitted_tells_how_to_find_it(client, capsys, mo
     assert f"attach --address={ADDRESS} --job={JOB}" in said and f"ray job stop --address={ADDRESS} {JOB}" in said
 
 
-@pytest.mark.parametrize("job", ["a/b", "a?b", "../a", "a b", "#"])
+@pytest.mark.parametrize("job", ["a/b", "a?b", "../a", "a b", "#", ".", ".."])
 def test_an_id_that_ray_can_make_no_file_and_no_url_of_is_refused(job):
     with pytest.raises(UserError, match="--job is not the id of a job"):
         options(job=job)
@@ -231,6 +232,26 @@ def test_a_server_that_is_not_rays_is_told_as_such(monkeypatch):
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_a_cluster_that_is_silent_behind_its_tunnel_is_told_as_such(monkeypatch):
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "")  # put back at the end
+    monkeypatch.setattr(job_submission, "_REQUEST_SECONDS", 1.0)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        with pytest.raises(InfrastructureError, match="the cluster behind it does not answer"):
+            job_submission.connected(f"http://127.0.0.1:{server.getsockname()[1]}")
+
+
+def test_a_file_that_cannot_be_packed_is_named(client, monkeypatch):
+    def refuse(**given: Any) -> Any:
+        raise PermissionError(errno.EACCES, "Permission denied", "/work/secret")
+
+    monkeypatch.setattr(client, "submit_job", refuse)
+    with pytest.raises(UserError, match="--working_dir cannot be packed") as caught:
+        job_submission.submit("train", ["--x=1"], options())
+    assert "/work/secret: Permission denied" in str(caught.value)
 
 
 def test_nobody_at_the_address_is_told_with_the_tunnel(monkeypatch):

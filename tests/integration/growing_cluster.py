@@ -53,9 +53,13 @@ class LoopbackMachines(FakeMultiNodeProvider):  # type: ignore[misc]  # Ray ship
 
 
 @contextlib.contextmanager
-def growing_cluster(cpus_of_a_node: int, most_nodes: int) -> Iterator[dict[str, str]]:
-    """The cluster, for as long as the context lasts; yields the environment of a command that is to join it."""
+def growing_cluster(cpus_of_a_node: int, most_nodes: int, *, with_jobs: bool = False) -> Iterator[dict[str, str]]:
+    """The cluster, for as long as the context lasts; yields the environment of a command that is to join it.
+
+    With a job server, if asked for, its URL is there as JOBS.
+    """
     mark = uuid.uuid4().hex
+    jobs = free_port(_HEAD)
     gcs = f"{_HEAD}:{free_port(_HEAD)}"
     environment = command_environment(
         mark,
@@ -101,7 +105,8 @@ def growing_cluster(cpus_of_a_node: int, most_nodes: int) -> Iterator[dict[str, 
         file.write_text(json.dumps(config))
         command = [
             str(Path(sys.executable).with_name("ray")), "start", "--head", f"--node-ip-address={_HEAD}",
-            f"--port={gcs.rpartition(':')[2]}", "--num-cpus=0", "--include-dashboard=false",
+            f"--port={gcs.rpartition(':')[2]}", "--num-cpus=0",
+            f"--include-dashboard={str(with_jobs).lower()}", f"--dashboard-host={_HEAD}", f"--dashboard-port={jobs}",
             f"--temp-dir={folder}/ray", f"--autoscaling-config={file}",
         ]  # fmt: skip
         try:
@@ -109,6 +114,6 @@ def growing_cluster(cpus_of_a_node: int, most_nodes: int) -> Iterator[dict[str, 
                 command, env={**environment, **own}, capture_output=True, text=True, timeout=120, check=False
             )
             assert started.returncode == 0, started.stdout + started.stderr
-            yield {**environment, "RAY_ADDRESS": gcs}
+            yield {**environment, "RAY_ADDRESS": gcs, "JOBS": f"http://{_HEAD}:{jobs}"}
         finally:
             end_processes_with(mark)

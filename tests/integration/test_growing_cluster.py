@@ -85,6 +85,18 @@ print(here == there, here.path)
 
 
 @pytest.mark.slow
+def test_a_job_whose_command_computes_itself_brings_a_machine_for_it(tmp_path: Path) -> None:
+    flags = [f"--output={tmp_path}/drawn", "--synthetic=10"]
+    with growing_cluster(_CPUS, _MOST, with_jobs=True) as fresh:
+        done = run_command(
+            "launch.submit", "prepare_data", f"--address={fresh['JOBS']}", "--", *flags, env=fresh, timeout=240
+        )
+    assert done.code == 0 and (tmp_path / "drawn" / "manifest.json").exists(), done.output
+    assert "it waits for a machine with the CPUs and GPUs" in done.output, done.output
+    assert f"{tmp_path}/drawn" in done.output.partition("waits for a machine")[2], "its log comes from that machine"
+
+
+@pytest.mark.slow
 def test_inference_brings_the_machines_for_its_predictors(model_dir: Path, data: Path, tmp_path: Path) -> None:
     output = tmp_path / "submission.csv"
     flags = [f"--model_dir={model_dir}", f"--input_data_pattern={data}/*", f"--output_file={output}"]

@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 import pytest
 
+from cvd_cluster.job_submission import MOST_BYTES
 from estimators.checkpoints.checkpoint_files import latest_checkpoint
 from tests.integration.commands import (
     MARK,
@@ -302,7 +303,10 @@ def test_the_job_server_listens_to_its_own_address_alone(cluster: dict[str, str]
     assert [address.ip for address in listening if address.port == port] == [_ADDRESS]
 
 
-@pytest.mark.parametrize("token", [{"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "wrong" * 8}])
+NO_FILE = {"RAY_AUTH_TOKEN": "", "HOME": "/nowhere"}
+
+
+@pytest.mark.parametrize("token", [{"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "wrong" * 8}, NO_FILE])
 def test_without_the_token_or_with_a_wrong_one_nothing_is_submitted(
     cluster: dict[str, str], tmp_path: Path, token: dict[str, str]
 ) -> None:
@@ -312,6 +316,15 @@ def test_without_the_token_or_with_a_wrong_one_nothing_is_submitted(
     assert cluster["RAY_AUTH_TOKEN"] not in refused.output and "Traceback" not in refused.output
     assert "intruder" not in _ray(cluster, "job", "list").stdout
     assert not (tmp_path / "drawn").exists()
+
+
+def test_a_folder_that_the_job_server_would_not_take_is_told_before_it_is_sent(
+    cluster: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "photos.zip").write_bytes(os.urandom(MOST_BYTES + 1))
+    refused = _submit(cluster, "prepare_data", "--synthetic=10", f"--output={tmp_path}/drawn", cwd=tmp_path)
+    assert refused.code == 2 and "--working_dir is too large" in refused.output, refused.output
+    assert "exceeds the maximum of 100 MiB" in refused.output and ".gitignore" in refused.output
 
 
 def test_a_run_joins_the_cluster_of_ray_address_and_leaves_it_up(

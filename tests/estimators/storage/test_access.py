@@ -36,6 +36,19 @@ def test_a_bucket_that_does_not_exist_is_named(bucket: str) -> None:
     assert "no bucket none-such" in caught.value.found and "create gs://none-such" in caught.value.change
 
 
+@pytest.mark.parametrize("name", ["<bucket>", "my-bucket-", "_x"])
+def test_a_bucket_that_no_bucket_can_be_called_is_told(name: str) -> None:
+    with pytest.raises(UserError, match="begins and ends with a letter or digit") as caught:
+        check_access(folders={"train_dir": f"gs://{name}/run"})
+    assert name in str(caught.value)
+
+
+def test_a_bucket_whose_answer_to_the_trial_is_lost_is_there(emulator: Emulator, bucket: str) -> None:
+    emulator.lost_deletes = 1
+    check_access(folders={"train_dir": f"{bucket}/run"})
+    assert emulator.lost_deletes == 0 and storage.names_below(bucket) == []
+
+
 def test_a_bucket_that_refuses_to_be_read_is_told(emulator: Emulator, bucket: str) -> None:
     emulator.closed.add(name_of(bucket))
     with pytest.raises(UserError) as caught:

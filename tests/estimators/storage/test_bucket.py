@@ -172,6 +172,13 @@ def test_a_write_whose_answer_is_lost_counts_once(emulator: Emulator, bucket: st
     assert storage.read_text(f"{bucket}/lines") == "one\ntwo\n"
 
 
+def test_a_rename_whose_last_answer_is_lost_is_done(emulator: Emulator, bucket: str) -> None:
+    storage.write_text(f"{bucket}/old", "x")
+    emulator.lost_deletes = 1
+    storage.rename(f"{bucket}/old", f"{bucket}/new")
+    assert emulator.lost_deletes == 0 and storage.names_below(bucket) == ["new"]
+
+
 def test_a_reader_never_sees_two_versions_of_an_object_in_one(bucket: str) -> None:
     storage.write_text(f"{bucket}/x", "a" * (3 << 20))
     with storage.open_binary(f"{bucket}/x") as file:
