@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +42,22 @@ def doors(source: str) -> set[str]:
 
 def test_no_module_opens_a_door_but_those_that_are_known():
     assert {(path.relative_to(ROOT).as_posix(), door) for path in MODULES for door in doors(path.read_text())} == KNOWN
+
+
+def test_the_line_that_makes_a_token_makes_it_for_its_owner_alone(tmp_path):
+    text = (ROOT / "README.md").read_text()
+    (line,) = {line.partition("  ")[0] for line in text.splitlines() if "get-auth-token --generate" in line}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    made = subprocess.run(
+        ["bash", "-c", f"umask 022; {line}"],
+        env={"PATH": path, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    token = tmp_path / ".ray" / "auth_token"
+    assert made.returncode == 0 and token.stat().st_mode & 0o777 == 0o600, made.stderr
+    assert len(token.read_text().strip()) == 64 and token.read_text().strip() not in made.stdout + made.stderr
 
 
 @pytest.mark.parametrize("line", [
