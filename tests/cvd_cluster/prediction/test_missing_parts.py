@@ -13,7 +13,7 @@ OPTIONS = PredictionOptions(input_data_pattern="/in", output_file="/out.csv", mo
 
 
 @pytest.mark.parametrize(
-    ("free", "started_here", "reader_cpus"), [(8.0, False, 1.0), (4.0, False, 0.0), (0.0, False, 0.0), (4.0, True, 1.0)]
+    ("free", "started_here", "reader_cpus"), [(8.0, False, 0.5), (4.0, False, 0.0), (0.0, False, 0.0), (4.0, True, 0.5)]
 )
 def test_where_predictors_wait_for_others_reading_does_not_wait_behind_them(
     monkeypatch: pytest.MonkeyPatch, free: float, started_here: bool, reader_cpus: float
