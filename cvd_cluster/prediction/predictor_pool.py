@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -98,6 +99,7 @@ class PredictorPool:
         self._again: list[_Work] = []
         self._suspects: list[_Work] = []
         self._deaths_in_a_row = 0
+        self._tried_on: Any = None  # the predictor that the records of a suspect are given to
         self._asked: dict[Any, Any] = {}  # predictor -> the question how far it is, which it has not answered yet
         self._counts: dict[Any, int] = {}  # predictor -> its last answer
         for _ in range(predictors):
@@ -119,11 +121,11 @@ class PredictorPool:
                 yield from self._give(self._again.pop())
             yield from self._give(_Work(block))
             if self._suspects:
-                yield self._look_into(self._suspects.pop())
+                yield from self._look_into(self._suspects.pop())
         # One that still loads and was given nothing is not waited for, nor is one that had time enough to load.
         while self._suspects or self._again or any(work is not None for _, work in self._working.values()):
             if self._suspects:
-                yield self._look_into(self._suspects.pop())
+                yield from self._look_into(self._suspects.pop())
             elif self._again:
                 yield from self._give(self._again.pop())
             else:
@@ -225,8 +227,9 @@ class PredictorPool:
         self._free = [one for one in self._free if one is not actor]
         self._add_predictor()
 
-    def _look_into(self, work: _Work) -> list[Any]:
+    def _look_into(self, work: _Work) -> Iterator[list[Any]]:
         """Finds the records of a block that crash a predictor, and predicts the rest."""
+        yield from self._await_idle_predictor()
         self._announce("two predictors died while they worked on the same records: looking for what they died of")
         block = ray.get(work.block)
         crashing = records_that_crash(
@@ -236,7 +239,20 @@ class PredictorPool:
         parts: list[Any] | None = None
         while parts is None:
             parts = self._survived("predict", work.block, crashing)
-        return parts
+        yield parts
+
+    def _await_idle_predictor(self) -> Iterator[list[Any]]:
+        """Has one do what it was given, and nothing more: what dies in a trial is to take no other block with it."""
+        while True:
+            loading = [actor for actor, work in self._working.values() if work is None]
+            blocks = Counter(actor for actor, work in self._working.values() if work is not None)
+            known = [actor for actor in self._actors if actor not in loading] or self._actors
+            idle = min(known, key=lambda actor: blocks[actor])
+            while any(actor is idle and work is not None for actor, work in self._working.values()):
+                yield from self._ready(_SECONDS_OF_SILENCE)
+            if idle in self._actors:
+                self._tried_on = idle
+                return
 
     def _survives(self, work: _Work, row: int, begin: int, end: int) -> bool:
         while self._survived("attempt", work.block, row, begin, end) is None:
@@ -249,15 +265,14 @@ class PredictorPool:
 
     def _survived(self, method: str, *arguments: Any) -> Any:
         """What one predictor answers; None if it died."""
-        loading = [actor for actor, work in self._working.values() if work is None]
-        actor = next((one for one in self._actors if one not in loading), self._actors[0])
-        call = getattr(actor, method).remote(*arguments)
+        call = getattr(self._tried_on, method).remote(*arguments)
         while not ray.wait([call], timeout=_SECONDS_OF_SILENCE)[0]:
             self._announce(f"no answer for {_SECONDS_OF_SILENCE:g} seconds from a predictor that looks for bad records")
         try:
             answer = ray.get(call)
         except ray.exceptions.RayActorError as error:
-            self._replace(actor, error)
+            self._replace(self._tried_on, error)
+            self._tried_on = self._actors[-1]
             return None
         self._deaths_in_a_row = 0
         return () if answer is None else answer
