@@ -55,6 +55,8 @@ class FakePredictor:
             raise UserError("no model")
 
     def predict(self, block: pa.Table, crashing: Collection[RecordPlace] = ()) -> list[tuple[int, list[int]]]:
+        if self._load_error:  # as the real one, which waits until it has loaded
+            raise UserError("no model")
         answers = []
         time.sleep(self._seconds)
         for row in range(block.num_rows):
