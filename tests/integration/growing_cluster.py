@@ -107,7 +107,8 @@ def growing_cluster(cpus_of_a_node: int, most_nodes: int, *, with_jobs: bool = F
             str(Path(sys.executable).with_name("ray")), "start", "--head", f"--node-ip-address={_HEAD}",
             f"--port={gcs.rpartition(':')[2]}", "--num-cpus=0",
             f"--include-dashboard={str(with_jobs).lower()}", f"--dashboard-host={_HEAD}", f"--dashboard-port={jobs}",
-            f"--temp-dir={folder}/ray", f"--autoscaling-config={file}",
+            f"--dashboard-agent-listen-port={free_port(_HEAD)}", f"--temp-dir={folder}/ray",
+            f"--autoscaling-config={file}",
         ]  # fmt: skip
         try:
             started = subprocess.run(
