@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -121,11 +120,11 @@ class PredictorPool:
                 yield from self._give(self._again.pop())
             yield from self._give(_Work(block))
             if self._suspects:
-                yield from self._look_into(self._suspects.pop())
+                yield self._look_into(self._suspects.pop())
         # One that still loads and was given nothing is not waited for, nor is one that had time enough to load.
         while self._suspects or self._again or any(work is not None for _, work in self._working.values()):
             if self._suspects:
-                yield from self._look_into(self._suspects.pop())
+                yield self._look_into(self._suspects.pop())
             elif self._again:
                 yield from self._give(self._again.pop())
             else:
@@ -227,9 +226,9 @@ class PredictorPool:
         self._free = [one for one in self._free if one is not actor]
         self._add_predictor()
 
-    def _look_into(self, work: _Work) -> Iterator[list[Any]]:
+    def _look_into(self, work: _Work) -> list[Any]:
         """Finds the records of a block that crash a predictor, and predicts the rest."""
-        yield from self._await_idle_predictor()
+        self._tried_on = self._idle_predictor()
         self._announce("two predictors died while they worked on the same records: looking for what they died of")
         block = ray.get(work.block)
         crashing = records_that_crash(
@@ -239,20 +238,18 @@ class PredictorPool:
         parts: list[Any] | None = None
         while parts is None:
             parts = self._survived("predict", work.block, crashing)
-        yield parts
+        return parts
 
-    def _await_idle_predictor(self) -> Iterator[list[Any]]:
-        """Has one do what it was given, and nothing more: what dies in a trial is to take no other block with it."""
+    def _idle_predictor(self) -> Any:
+        """One that has loaded and done all it was given: what dies in a trial is to take no other block with it."""
         while True:
-            loading = [actor for actor, work in self._working.values() if work is None]
-            blocks = Counter(actor for actor, work in self._working.values() if work is not None)
-            known = [actor for actor in self._actors if actor not in loading] or self._actors
-            idle = min(known, key=lambda actor: blocks[actor])
-            while any(actor is idle and work is not None for actor, work in self._working.values()):
-                yield from self._ready(_SECONDS_OF_SILENCE)
-            if idle in self._actors:
-                self._tried_on = idle
-                return
+            results = list(self._working)
+            _, pending = ray.wait(results, num_returns=len(results), timeout=0)
+            busy = [self._working[result][0] for result in pending]
+            if idle := [actor for actor in self._actors if actor not in busy]:
+                return idle[0]
+            if not ray.wait(pending, num_returns=1, timeout=_SECONDS_OF_SILENCE)[0]:
+                self._announce(f"no predictor for {_SECONDS_OF_SILENCE:g} seconds to look for bad records with")
 
     def _survives(self, work: _Work, row: int, begin: int, end: int) -> bool:
         while self._survived("attempt", work.block, row, begin, end) is None:
@@ -272,7 +269,7 @@ class PredictorPool:
             answer = ray.get(call)
         except ray.exceptions.RayActorError as error:
             self._replace(self._tried_on, error)
-            self._tried_on = self._actors[-1]
+            self._tried_on = self._idle_predictor()  # whichever is first: its successor may find no room
             return None
         self._deaths_in_a_row = 0
         return () if answer is None else answer

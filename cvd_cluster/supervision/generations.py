@@ -13,7 +13,7 @@ from cvd_cluster.supervision.room import Room
 from cvd_cluster.supervision.snapshot import GroupSnapshot
 from cvd_cluster.supervision_options import SupervisionOptions
 from estimators.checkpoints.torn_checkpoints import set_torn_aside
-from estimators.errors import HarnessError, InfrastructureError
+from estimators.errors import InfrastructureError, UserError
 from estimators.experiment_options import ExperimentOptions
 from estimators.train_dir.generation import begin_generation, check_generation
 from estimators.training_plan import TrainingPlan
@@ -121,7 +121,7 @@ class Generations:
         if self._moved and len(training) < len(self._room.tasks):
             try:
                 self._look_at_nodes(self._room.tasks, self._room.placement_group, self._pause)
-            except HarnessError as error:
+            except (UserError, InfrastructureError) as error:  # and no other: a stop that is asked for is obeyed
                 self._announce(f"the evaluator waits until training has ended: {error.summary}")
                 self._room.tasks = tuple(training)
         if not self._room.is_whole():

@@ -11,7 +11,7 @@ from cvd_cluster.errors import RoleError, RoleLostError
 from cvd_cluster.roles.role_status import ActorLoss, RolePhase
 from cvd_cluster.topology import Task
 from estimators.checkpoints.checkpoint_files import awaits_evaluation
-from estimators.errors import InfrastructureError, UserError
+from estimators.errors import InfrastructureError, StoppedError, UserError
 from estimators.train_dir.run_state import RunState
 from tests.cvd_cluster.fakes import status
 from tests.cvd_cluster.supervised_run import (
@@ -170,6 +170,18 @@ def test_nor_where_the_room_is_another_one(tmp_path: Path) -> None:
     run()
     assert run.group.done[:4] == ["generation 1", "end", "shrunk", "generation 2"]
     assert any("the evaluator waits until training has ended: node-b" in line for line in run.lines)
+
+
+def test_a_stop_while_the_evaluators_node_is_looked_at_begins_no_generation(tmp_path: Path) -> None:
+    def lose_worker() -> dict[Task, Any]:
+        run.group.whole = False
+        return {WORKER: status(WORKER, LOST, exit_code=None, loss=GONE)}
+
+    run = Run(tmp_path, [{CHIEF: status(CHIEF)}, lose_worker, *([{}] * 4)], [CHIEF, WORKER, EVALUATOR], min_workers=1)
+    run.group.bad_evaluator_node = StoppedError("Stopped by SIGTERM")
+    with pytest.raises(StoppedError):
+        run()
+    assert run.group.done[:3] == ["generation 1", "end", "shrunk"] and "generation 2" not in run.group.done
 
 
 def test_an_evaluator_that_has_just_begun_does_not_hang_since_training_was_long_in_coming(tmp_path: Path) -> None:

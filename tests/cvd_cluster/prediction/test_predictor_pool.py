@@ -131,17 +131,20 @@ def test_the_pieces_of_one_file_go_to_all_predictors(block):
         pool.end()
 
 
-def test_a_predictor_that_finds_no_room_is_not_waited_for(block, monkeypatch):
+@pytest.mark.parametrize("deadly", [[], [3]])
+def test_a_predictor_that_finds_no_room_is_not_waited_for(block, monkeypatch, deadly):
     monkeypatch.setattr(predictor_pool, "_SECONDS_OF_SILENCE", 5.0)
     lines: list[str] = []
     whole = int(ray.cluster_resources()["CPU"])
     holder = ray.remote(num_cpus=whole - 1)(FakePredictor).remote([])  # another job's
     try:
         ray.get(holder.load.remote())
-        assert _answers(_pool(lines, [], predictors=2), [block] * 2) == [(0, [])] * 2 + [(1, [])] * 2
+        assert _answers(_pool(lines, deadly, predictors=2), [block] * 2) == [(0, deadly)] * 2 + [(1, deadly)] * 2
     finally:
         ray.kill(holder)
-    assert any(line.startswith("nothing was predicted for 5 seconds; 0 of Ray's CPUs are free") for line in lines)
+    assert deadly or any(
+        line.startswith("nothing was predicted for 5 seconds; 0 of Ray's CPUs are free") for line in lines
+    )
 
 
 def test_a_block_that_takes_long_is_told_of_meanwhile(block):
