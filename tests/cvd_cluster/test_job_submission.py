@@ -246,12 +246,12 @@ def test_a_cluster_that_is_silent_behind_its_tunnel_is_told_as_such(monkeypatch)
 
 def test_a_file_that_cannot_be_packed_is_named(client, monkeypatch):
     def refuse(**given: Any) -> Any:
-        raise PermissionError(errno.EACCES, "Permission denied", "/work/secret")
+        raise PermissionError(errno.EACCES, "Permission denied", "/models/secret")
 
     monkeypatch.setattr(client, "submit_job", refuse)
     with pytest.raises(UserError, match="--working_dir cannot be packed") as caught:
         job_submission.submit("train", ["--x=1"], options())
-    assert "/work/secret: Permission denied" in str(caught.value)
+    assert "/models/secret: Permission denied" in str(caught.value)
 
 
 def test_nobody_at_the_address_is_told_with_the_tunnel(monkeypatch):
