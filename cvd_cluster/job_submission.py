@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import shlex
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 
 from cvd_cluster.job_following import STOPPED_CODE, follow_job
 from cvd_cluster.job_options import AttachOptions, SubmitOptions
-from estimators.errors import InfrastructureError, UserError, one_line
+from estimators.errors import HarnessError, InfrastructureError, UserError, one_line
 
 _CONNECT_SECONDS = 5.0
 _TUNNEL_SECONDS = 20.0
@@ -95,13 +96,8 @@ def _submitted(client: Any, command: str, flags: Sequence[str], options: SubmitO
                 _tell("connection lost while the job was submitted; trying again")
             unsure = True
             time.sleep(_RETRY_SECONDS)
-        except OSError as error:  # while it is packed
-            raise UserError(
-                "--working_dir cannot be packed",
-                asked=f"--working_dir={options.working_dir}",
-                found=f"{error.filename or options.working_dir}: {error.strerror or error}",
-                change="the rights of that file or folder, or name it in the folder's .gitignore",
-            ) from None
+        except OSError as error:
+            raise _not_packed(options, error) from None
         except (RuntimeError, ValueError) as error:
             if unsure and "already exists" in str(error) and _is_of(client, job, submission):
                 return job
@@ -112,6 +108,24 @@ def _submitted(client: Any, command: str, flags: Sequence[str], options: SubmitO
                 _tell("the cluster is still starting; waiting for its job agent")
             told = True
             time.sleep(_RETRY_SECONDS)
+
+
+def _not_packed(options: SubmitOptions, error: OSError) -> HarnessError:
+    asked = f"--working_dir={options.working_dir}"
+    if error.filename is None or error.errno in (errno.ENOSPC, errno.EDQUOT):  # of what it is packed into
+        return InfrastructureError(
+            "The job's package cannot be written",
+            asked=asked,
+            found=error.strerror or str(error),
+            change="make room where this machine keeps temporary files, or set the environment variable TMPDIR to a "
+            "folder on another disk",
+        )
+    return UserError(
+        "--working_dir cannot be packed",
+        asked=asked,
+        found=f"{error.filename}: {error.strerror}",
+        change="the rights of that file or folder, or name it in the folder's .gitignore",
+    )
 
 
 def _is_of(client: Any, job: str, submission: str) -> bool:

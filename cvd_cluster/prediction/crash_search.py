@@ -12,11 +12,12 @@ from estimators.errors import InfrastructureError
 _LONE_DEATHS = 3
 _BLAMED_BEFORE_DOUBT = 8
 
-# Takes a row of the block, the first record and the one after the last; False if the predictor died of it.
-Survives = Callable[[int, int, int], bool]
+# Takes a row of the block, the first record and the one after the last. Gives how many of them the model answered, of
+# which those are none whose picture cannot be decoded, or None if the predictor died of them.
+Attempt = Callable[[int, int, int], int | None]
 
 
-def records_that_crash(block: Any, batch_size: int, survives: Survives) -> list[RecordPlace]:
+def records_that_crash(block: Any, batch_size: int, attempt: Attempt) -> list[RecordPlace]:
     """Tries all records of a block, first batch by batch, then one by one where a predictor died.
 
     A record is blamed that three predictors die of alone, after one died of its batch and two of its block: what kills
@@ -25,29 +26,36 @@ def records_that_crash(block: Any, batch_size: int, survives: Survives) -> list[
     Args:
       block: a table of piece_columns.SCHEMA.
       batch_size: records of a batch.
-      survives: tries some records, which are all in one batch.
+      attempt: tries some records, which are all in one batch.
 
     Raises:
       InfrastructureError: no record survived of so many that it must be the model.
     """
     blamed: list[RecordPlace] = []
     has_survivors = False
+
+    def survives(row: int, begin: int, end: int) -> bool:
+        nonlocal has_survivors
+        answered = attempt(row, begin, end)
+        # A model that dies of every picture lives on records that hold none.
+        has_survivors = has_survivors or bool(answered)
+        return answered is not None
+
     counts = [PieceReport.from_json(report).records for report in block[REPORT].to_pylist()]
     for row, records in enumerate(counts):
         for begin in range(0, records, batch_size):
             end = min(begin + batch_size, records)
             if survives(row, begin, end):
-                has_survivors = True
                 continue
             for one in range(begin, end):
                 if any(survives(row, one, one + 1) for _ in range(_LONE_DEATHS)):
-                    has_survivors = True
                     continue
                 blamed.append(RecordPlace(row, one))
                 if len(blamed) > _BLAMED_BEFORE_DOUBT and not has_survivors:
                     # Bad photos lie beside each other where one camera or program made them all.
-                    ends = [(row, count - 1) for row, count in enumerate(counts) if count]
-                    has_survivors = any(survives(row, last, last + 1) for row, last in ends)
+                    for last_row, count in enumerate(counts):
+                        if count and not has_survivors:
+                            survives(last_row, count - 1, count)
                     if not has_survivors:
                         raise _all_are_deadly(len(blamed))
     return blamed

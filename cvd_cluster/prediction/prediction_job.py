@@ -81,14 +81,14 @@ def run_prediction(
     with contextlib.ExitStack() as stack:
         with write_errors_told(options.output, flag=flag):
             folder = stack.enter_context(parts_folder(options.output, flag=flag))
-            stack.enter_context(_stop_told(announce))
             _delete_half_written(options)
             parts = FinishedParts(folder, prepared.files, prepared.made_with(options))
         total_bytes = sum(file.size for file in prepared.files)
         progress = stack.enter_context(shown_progress(total_bytes, announce))
-        predictors = predict_missing_parts(options, prepared, parts, progress, announce)
-        progress.finish()
-        result = _publish(options, prepared, parts, progress, predictors, announce)
+        with _stop_told(announce):
+            predictors = predict_missing_parts(options, prepared, parts, progress, announce)
+            progress.finish()
+            result = _publish(options, prepared, parts, progress, predictors, announce)
         try:
             parts.delete()
         except OSError as error:  # the submission is there

@@ -106,7 +106,7 @@ class Predictor:
         """Records that are predicted in blocks that are not finished. To be called while it predicts."""
         return self._under_way
 
-    def attempt(self, block: pa.Table, row: int, begin: int, end: int) -> None:
+    def attempt(self, block: pa.Table, row: int, begin: int, end: int) -> int:
         """Predicts some records of a piece, for nothing but to see whether this process lives on.
 
         Args:
@@ -114,13 +114,17 @@ class Predictor:
           row: of the block, the piece.
           begin: the first record; all are to be in one batch.
           end: the one after the last; `begin` to try no record.
+
+        Returns:
+          How many of them the model answered; the others hold no picture that it was given.
         """
         piece, size = _Piece(block, row), self._settings.batch_size
         batch: list[bytes | None] = [None] * (begin % size)
         for index in range(begin, end):
             record = piece.record(index)
             batch.append(None if picture_error(record, self._settings.max_image_pixels) else record)
-        self._loaded().answer(batch)
+        answer = self._loaded().answer(batch)
+        return sum(record is not None and not error for record, error in zip(batch, answer.errors, strict=True))
 
     def _loaded(self) -> BatchModel:
         with self._loading:

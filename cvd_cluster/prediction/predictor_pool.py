@@ -166,12 +166,17 @@ class PredictorPool:
             except ray.exceptions.RayActorError as error:
                 self._died(actor, work, error)
                 continue
-            self._free.append(actor)
+            self._free += [actor] * self._idle_places(actor)
             self._counts.pop(actor, None)  # of its records some were in this block
             self._asked.pop(actor, None)
             if work is not None:
                 self._deaths_in_a_row = 0
                 yield parts
+
+    def _idle_places(self, actor: Any) -> int:
+        """How many more blocks it may be given; of one that has loaded, those taken back before that among them."""
+        taken = sum(one is actor for one, _ in self._working.values()) + sum(one is actor for one in self._free)
+        return _BLOCKS_IN_FLIGHT - taken
 
     def _take_back(self) -> None:
         """Takes blocks from predictors that have not come up in all that time, for those that have.
@@ -232,7 +237,7 @@ class PredictorPool:
         self._announce("two predictors died while they worked on the same records: looking for what they died of")
         block = ray.get(work.block)
         crashing = records_that_crash(
-            block, self._batch_size, lambda row, begin, end: self._survives(work, row, begin, end)
+            block, self._batch_size, lambda row, begin, end: self._attempt(work, row, begin, end)
         )
         del block
         parts: list[Any] | None = None
@@ -251,14 +256,16 @@ class PredictorPool:
             if not ray.wait(pending, num_returns=1, timeout=_SECONDS_OF_SILENCE)[0]:
                 self._announce(f"no predictor for {_SECONDS_OF_SILENCE:g} seconds to look for bad records with")
 
-    def _survives(self, work: _Work, row: int, begin: int, end: int) -> bool:
-        while self._survived("attempt", work.block, row, begin, end) is None:
+    def _attempt(self, work: _Work, row: int, begin: int, end: int) -> int | None:
+        while True:
+            answered: int | None = self._survived("attempt", work.block, row, begin, end)
+            if answered is not None:
+                return answered
             # The next one loads the model anyway. If it lives where it is given nothing, it was these records, and
             # their deaths are none of those in a row that end a run. If it dies as well, something else kills, and
             # the records are given another try.
             if self._survived("attempt", work.block, row, begin, begin) is not None:
-                return False
-        return True
+                return None
 
     def _survived(self, method: str, *arguments: Any) -> Any:
         """What one predictor answers; None if it died."""
@@ -272,4 +279,4 @@ class PredictorPool:
             self._tried_on = self._idle_predictor()  # whichever is first: its successor may find no room
             return None
         self._deaths_in_a_row = 0
-        return () if answer is None else answer
+        return answer

@@ -254,6 +254,16 @@ def test_a_file_that_cannot_be_packed_is_named(client, monkeypatch):
     assert "/models/secret: Permission denied" in str(caught.value)
 
 
+def test_a_full_disk_for_temporary_files_is_told_with_how_to_use_another(client, monkeypatch):
+    def refuse(**given: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(client, "submit_job", refuse)
+    with pytest.raises(InfrastructureError, match="package cannot be written") as caught:
+        job_submission.submit("train", ["--x=1"], options())
+    assert "No space left on device" in str(caught.value) and "TMPDIR" in str(caught.value)
+
+
 def test_nobody_at_the_address_is_told_with_the_tunnel(monkeypatch):
     monkeypatch.setattr(job_submission, "_TUNNEL_SECONDS", 0)
     with pytest.raises(UserError, match="`ray dashboard"):

@@ -34,10 +34,14 @@ PYTHON
 
 def walk() -> list[str]:
     """The lines of the section, without what is done already."""
-    section = (_ROOT / "README.md").read_text().partition("## A cluster, from beginning to end\n")[2]
-    lines = "".join(re.findall(r"```sh\n(.*?)```", section.partition("\n## ")[0], re.S)).splitlines()
-    commands = [re.sub(r"\s+# .*", "", line) for line in lines]
+    section = (
+        (_ROOT / "README.md").read_text().partition("## A cluster, from beginning to end\n")[2].partition("\n## ")[0]
+    )
+    blocks = re.compile(r"```sh\n(.*?)```", re.S)
+    commands = [re.sub(r"\s+# .*", "", line) for line in "".join(blocks.findall(section)).splitlines()]
     assert all(commands.count(done) == 1 for done in _DONE), commands
+    (nodes_up,) = re.findall(r"`(ray exec .*?)`", blocks.sub("", section))
+    commands.insert(commands.index("ray up --yes $CLUSTER"), nodes_up)
     return [command for command in commands if command not in _DONE]
 
 
@@ -58,7 +62,7 @@ def test_every_line_of_the_readme_does_what_it_says(cluster: OnPremCluster, fold
     done = cluster.hosts.laptop.run("bash", "-c", f"exec >{log} 2>&1\n{body}", timeout=500)
     said = log.read_text()
     assert done.returncode == 0, said
-    for told in ("SUCCEEDED", "runs with curves: ", "job first succeeded"):
+    for told in ("Active:", "SUCCEEDED", "runs with curves: ", "job first succeeded"):
         assert told in said, said
     fetched = cluster.hosts.laptop.run("sh", "-c", "cat ~/submission.csv").stdout
     assert fetched == (shared / "submission.csv").read_text() and fetched.startswith("Id,Category\n")

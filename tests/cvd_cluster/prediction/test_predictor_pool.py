@@ -69,13 +69,14 @@ class FakePredictor:
     def under_way(self) -> int:
         return 3
 
-    def attempt(self, block: pa.Table, row: int, begin: int, end: int) -> None:
+    def attempt(self, block: pa.Table, row: int, begin: int, end: int) -> int:
         assert begin // BATCH == max(begin, end - 1) // BATCH, "all in one batch"
         self._die_of(set(range(begin, end)))
         if self._killed_beside and end - begin == 1 and not os.path.exists(self._killed_beside):
             with open(self._killed_beside, "w"):
                 pass
             os.kill(os.getpid(), signal.SIGKILL)
+        return end - begin
 
     def _die_of(self, records: set[int]) -> None:
         # A death that another process has to die of too, or, with a file, one that happens once.
@@ -145,6 +146,43 @@ def test_a_predictor_that_finds_no_room_is_not_waited_for(block, monkeypatch, de
     assert deadly or any(
         line.startswith("nothing was predicted for 5 seconds; 0 of Ray's CPUs are free") for line in lines
     )
+
+
+class BusyPredictor(FakePredictor):
+    """Answers with its process and with how many blocks it had at the same time."""
+
+    busy = 0
+
+    def predict(  # type: ignore[override]
+        self, block: pa.Table, crashing: Collection[RecordPlace] = ()
+    ) -> list[tuple[int, int]]:
+        self.busy += 1
+        time.sleep(1.0)
+        answer = os.getpid(), self.busy
+        time.sleep(0.2)
+        self.busy -= 1
+        return [answer]
+
+
+@pytest.mark.slow
+def test_a_predictor_whose_block_was_taken_back_works_with_all_its_places_when_it_finds_room(block, monkeypatch):
+    monkeypatch.setattr(predictor_pool, "_SECONDS_OF_SILENCE", 5.0)
+    lines: list[str] = []
+    actor_class = ray.remote(num_cpus=1, max_restarts=0, max_concurrency=3)(BusyPredictor)
+    holder = ray.remote(num_cpus=int(ray.cluster_resources()["CPU"]) - 1)(FakePredictor).remote([])  # another job's
+    ray.get(holder.load.remote())
+    pool = PredictorPool(lambda: actor_class.remote([]), 2, BATCH, lines.append, lambda records: None)
+
+    most: dict[int, int] = {}
+    try:
+        assert len(list(pool.predict([block] * 4))) == 4 and lines  # the last of them was taken back
+        ray.kill(holder)
+        ray.get([actor.load.remote() for actor in pool._actors])
+        for process, busy in (one for some in pool.predict([block] * 12) for one in some):
+            most[process] = max(busy, most.get(process, 0))
+        assert list(most.values()) == [2, 2]
+    finally:
+        pool.end()
 
 
 def test_a_block_that_takes_long_is_told_of_meanwhile(block):
