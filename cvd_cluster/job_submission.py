@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import logging
 import os
 import shlex
@@ -23,7 +24,8 @@ from estimators.errors import HarnessError, InfrastructureError, UserError, one_
 _CONNECT_SECONDS = 5.0
 _TUNNEL_SECONDS = 20.0
 _MOST_SHOWN = 600
-_REQUEST_SECONDS = 60.0
+# Of silence; of an upload, whose time limit counts all of it, what the slowest line takes.
+_REQUEST_SECONDS, _SLOWEST_UPLOAD = 20.0, 64 << 10
 # Ray itself answers only after 10 s that there is no agent.
 _AGENT_SECONDS, _RETRY_SECONDS = 120.0, 2.0
 # The entry of a job's metadata that tells whose it is.
@@ -197,13 +199,17 @@ def connected(address: str) -> Any:
     # It warns of each folder, such as .git, that it rightly leaves out.
     logging.getLogger("ray").setLevel(logging.ERROR)
 
+    # A proxy that the environment names would be asked for this machine's own address, and be told the token.
+    direct = {"proxies": {"no_proxy": url.hostname}} if _is_here(url.hostname or "") else {}
+
     class Client(JobSubmissionClient):  # type: ignore[misc]
         def _do_request(self, *args: Any, data: bytes | None = None, **kwargs: Any) -> Any:
             # The job server hangs up in the middle of what is larger, which looks like a lost connection.
             if data is not None and len(data) > MOST_BYTES:
                 raise ValueError(f"{len(data) >> 20} MiB when packed, which {_TOO_LARGE} of {MOST_BYTES >> 20} MiB")
             # Ray waits for ever where a link is cut without a word.
-            return super()._do_request(*args, data=data, **{"timeout": _REQUEST_SECONDS, **kwargs})
+            seconds = _REQUEST_SECONDS + len(data or b"") / _SLOWEST_UPLOAD
+            return super()._do_request(*args, data=data, **{"timeout": seconds, **direct, **kwargs})
 
     try:
         return Client(address)
@@ -228,6 +234,12 @@ def connected(address: str) -> Any:
             found=one_line(error),
             change="--address is the dashboard's, port 8265 unless it was changed",
         ) from None
+
+
+def _is_here(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
 
 
 def _refused(options: SubmitOptions, error: Exception) -> UserError | InfrastructureError:

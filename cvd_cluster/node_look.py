@@ -101,6 +101,14 @@ def on_nodes(
                 break
             pause()
         return dict(zip(calls, ray.get(list(calls.values()), timeout=0), strict=True))
+    except ray.exceptions.GetTimeoutError:
+        raise InfrastructureError(
+            "A node of the cluster does not answer",
+            asked=", ".join(names),
+            found=f"no answer within {_LOOK_SECS:g} s",
+            change="look whether that machine is overloaded, or can reach neither the file system nor the bucket that "
+            "the flags name; its Ray logs are in /tmp/ray/session_latest/logs there",
+        ) from None
     except ray.exceptions.RayError as error:
         raise InfrastructureError(
             "A node of the cluster cannot be looked at",

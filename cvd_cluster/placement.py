@@ -58,12 +58,13 @@ def _infeasible(
     each = ", ".join(text + (f" ({n} of these)" if n > 1 else "") for text, n in alike.items()) or "no node at all"
     roles = ", ".join(f"{task.name} ({task.cpus:g} CPUs, {task.gpus:g} GPUs)" for task in tasks)
     after = f" after {waited:.0f} s" if waited else ""
+    why = "; `ray status` on the head says which machines did not come, and why (a quota?)" if waited else ""
     return InfeasibleError(
         "The cluster cannot hold this run",
         asked=f"{cpus:g} CPUs and {gpus:g} GPUs in all: {roles}",
         found=f"{len(nodes)} node(s){after}, with {each}; no room for {stuck.name}",
         change="--num_workers, --gpus_per_worker or --cpus_per_worker; or larger or more nodes, with "
-        "--placement_timeout_secs if they come up on demand",
+        f"--placement_timeout_secs if they come up on demand{why}",
     )
 
 

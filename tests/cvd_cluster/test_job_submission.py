@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import errno
 import http.server
+import json
 import shlex
 import socket
 import threading
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import ray
 import requests
 
 from cvd_cluster import job_submission
@@ -232,6 +236,52 @@ def test_a_server_that_is_not_rays_is_told_as_such(monkeypatch):
     finally:
         server.shutdown()
         server.server_close()
+
+
+class SlowServer(http.server.BaseHTTPRequestHandler):
+    """A job server that takes its time to read what it is sent."""
+
+    def do_GET(self) -> None:
+        self._answer(json.dumps({"version": "4", "ray_version": ray.__version__}).encode())
+
+    def do_PUT(self) -> None:
+        time.sleep(2)
+        left = int(self.headers["Content-Length"])
+        while left:
+            left -= len(self.rfile.read(min(left, 1 << 20)))
+        self._answer(b"")
+
+    def _answer(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def slow_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "")  # put back at the end
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), SlowServer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_package_on_a_slow_line_has_longer_than_an_answer(slow_server, monkeypatch):
+    monkeypatch.setattr(job_submission, "_REQUEST_SECONDS", 1.0)
+    monkeypatch.setattr(job_submission, "_SLOWEST_UPLOAD", 4 << 20)
+    sent = job_submission.connected(slow_server)._do_request("PUT", "/api/packages/x", data=bytes(48 << 20))
+    assert sent.status_code == 200
+
+
+def test_no_proxy_is_told_the_token_where_the_tunnel_is_on_this_machine(slow_server, monkeypatch):
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")  # nobody's
+    job_submission.connected(slow_server)
+    with pytest.raises(requests.exceptions.ProxyError):
+        requests.get(slow_server, timeout=10)
 
 
 def test_a_cluster_that_is_silent_behind_its_tunnel_is_told_as_such(monkeypatch):

@@ -45,14 +45,14 @@ def walk() -> list[str]:
     return [command for command in commands if command not in _DONE]
 
 
-def test_every_line_of_the_readme_does_what_it_says(cluster: OnPremCluster, folder: Path) -> None:
+def test_every_line_of_the_readme_does_what_it_says(cluster: OnPremCluster, folder: Path, data: Path) -> None:
     shared = folder / "walk"
     shared.mkdir()
     values = {"CLUSTER=": str(cluster.config), "SHARED=": str(shared)}
     script = ["set -em", f"PATH={cluster.programs}:$PATH"]
     for line in walk():
         name = next((name for name in values if line.startswith(name)), None)
-        script.append(f"{name}{values[name]}" if name else line)
+        script.append(f"{name}{values[name]}" if name else line.replace("/tmp/drawn", str(data)))
         if line.endswith(" &"):
             script += ["curves=$!", _CURVES_ARE_SHOWN]
     # The terminal of `ray exec` is closed, which ends what runs in it on the head.
@@ -62,7 +62,7 @@ def test_every_line_of_the_readme_does_what_it_says(cluster: OnPremCluster, fold
     done = cluster.hosts.laptop.run("bash", "-c", f"exec >{log} 2>&1\n{body}", timeout=500)
     said = log.read_text()
     assert done.returncode == 0, said
-    for told in ("Active:", "SUCCEEDED", "runs with curves: ", "job first succeeded"):
+    for told in ("Nothing was written", "Active:", "SUCCEEDED", "runs with curves: ", "job first succeeded"):
         assert told in said, said
     fetched = cluster.hosts.laptop.run("sh", "-c", "cat ~/submission.csv").stdout
     assert fetched == (shared / "submission.csv").read_text() and fetched.startswith("Id,Category\n")
