@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cvd_cluster.prediction.files_beside import QUARANTINE_HEADER, quarantine_path
 from cvd_cluster.prediction.input_files import InputFile
 from cvd_cluster.prediction.ordered_rows import Rows
 from cvd_cluster.prediction.part_columns import ERROR, OFFSET, SCHEMA, SIZE, width_of
@@ -20,8 +21,6 @@ from estimators.errors import DataError, UserError
 from estimators.submission.prediction_columns import CLASS_INDEXES, IMAGE_ID, PREDICTIONS
 from estimators.submission_format import csv_field
 from estimators.train_dir.exports import MOST_CLASSES
-
-_COLUMNS = ("file", "row", "offset", "bytes", "id", "reason")
 
 
 def bad_record_error(path: str, row: dict[str, Any]) -> DataError:
@@ -123,32 +122,40 @@ class Quarantine:
         self._open_file, self.publish = open_file, publish
         self._file: IO[bytes] | None = None
 
-    @property
-    def is_empty(self) -> bool:
-        """True if nothing was written."""
-        return self._file is None
-
     def write(self, lines: bytes) -> None:
         """Adds lines."""
         if not lines:
             return
         if self._file is None:
             self._file = self._open_file()
-            self._file.write((",".join(_COLUMNS) + "\n").encode())
+            self._file.write(QUARANTINE_HEADER)
         self._file.write(lines)
-
-
-def quarantine_path(output: str) -> str:
-    """Where the list of an output's bad records is."""
-    return output.rstrip("/") + ".quarantine.csv"
 
 
 @contextlib.contextmanager
 def quarantine(output: str) -> Iterator[Quarantine]:
-    """Writes `<output>.quarantine.csv`, which appears whole; where nothing is listed, there is none in the end."""
+    """Writes `<output>.quarantine.csv`, which appears whole; where nothing is listed, there is none in the end.
+
+    If the block fails after that, the list of the older output, which is still there, is again in its place.
+    """
     path = quarantine_path(output)
-    with contextlib.ExitStack() as stack:
-        made = Quarantine(lambda: stack.enter_context(storage.written_whole(path)), stack.close)
-        yield made
-    if made.is_empty:
-        storage.delete(path)  # that of an older output, which is replaced by now
+    older = storage.hidden_partial(path)
+    with contextlib.ExitStack() as undo, contextlib.ExitStack() as stack:
+
+        def publish() -> None:
+            undo.callback(_put_back, older, path, had_one=storage.exists(path))
+            with contextlib.suppress(FileNotFoundError):
+                storage.rename(path, older)
+            stack.close()
+
+        yield Quarantine(lambda: stack.enter_context(storage.written_whole(path)), publish)
+        undo.pop_all()
+    with contextlib.suppress(OSError):  # it is hidden, and the next run deletes it
+        storage.delete(older)
+
+
+def _put_back(older: str, path: str, *, had_one: bool) -> None:
+    if not had_one:
+        storage.delete(path)
+    elif storage.exists(older):
+        storage.rename(older, path)

@@ -12,12 +12,13 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
+from cvd_cluster.prediction.files_beside import parts_path
 from cvd_cluster.prediction.input_files import InputFile
 from cvd_cluster.prediction.part_columns import ERROR, from_bytes, report_of
 from cvd_cluster.prediction.piece_columns import PieceReport
@@ -26,7 +27,7 @@ from estimators.errors import UserError
 
 _NAME = re.compile(r"([0-9a-f]{32})-(\d{8})\.arrow")
 _LOCK = "lock"
-_VERSION = 1  # of what parts hold
+_VERSION = 2  # of what parts hold
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class FinishedParts:
         try:
             part = self.read(file, number)
             report = report_of(part)
-        except (ValueError, FileNotFoundError):  # pa.ArrowInvalid is a ValueError
+        except (ValueError, FileNotFoundError):
             return False
         # The digest names the path; the index of the file may be another one than it was in the run before.
         if report.number != number or report.rows != part.num_rows or (of.pieces is not None and number >= of.pieces):
@@ -140,13 +141,18 @@ def _digest(file: InputFile, made_with: Mapping[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def parts_folder(output: str, *, flag: str) -> Iterator[str]:
+def parts_folder(output: str, *, flag: str, announce: Callable[[str], None] = print) -> Iterator[str]:
     """The folder for the parts of an output, `<output>.parts`, for this run alone; deleted at the end if it is empty.
+
+    Args:
+      output: a file or a folder.
+      flag: the flag it came from.
+      announce: takes a line if nothing keeps another run away.
 
     Raises:
       UserError: another run is at work on the same output.
     """
-    folder = output.rstrip("/") + ".parts"
+    folder = parts_path(output)
     storage.make_dirs(folder)
     with contextlib.ExitStack() as stack:
         if not storage.is_remote(folder):  # an object store knows no locks
@@ -160,8 +166,8 @@ def parts_folder(output: str, *, flag: str) -> Iterator[str]:
                     found=f"a living process holds {folder}",
                     change=f"--{flag}, or wait for that run, or end it",
                 ) from None
-            except OSError:  # a file system without locks: NFS without its lock service, Lustre as it is often mounted
-                pass
+            except OSError:  # NFS without its lock service, Lustre as it is often mounted
+                announce(f"no lock can be had in {folder}: let no other run write to this output meanwhile")
         try:
             yield folder
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ SCHEMA = pa.schema(
     ]
 )
 _REPORT, _WIDTH = b"report", b"width"
+_DIGEST_BYTES = 8
 
 
 def part_of(
@@ -122,21 +124,28 @@ def report_of(table_or_schema: Any) -> PieceReport:
 
 
 def to_bytes(part: pa.Table) -> bytes:
-    """The part as it stands in its file."""
+    """The part as it stands in its file: an Arrow file, and a digest of that, which Arrow has none of."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, part.schema) as writer:
         writer.write_table(part)
     data: bytes = sink.getvalue().to_pybytes()
-    return data
+    return data + _digest(data)
 
 
 def from_bytes(data: bytes) -> pa.Table:
     """What `to_bytes` made; its columns are views of `data`.
 
     Raises:
-      ValueError: it is no Arrow file, or not a whole one.
+      ValueError: it is not whole, or has other bytes.
     """
-    return pa.ipc.open_file(pa.py_buffer(data)).read_all()
+    arrow = memoryview(data)[:-_DIGEST_BYTES]
+    if data[-_DIGEST_BYTES:] != _digest(arrow):
+        raise ValueError("a part with other bytes than were written")
+    return pa.ipc.open_file(pa.py_buffer(arrow)).read_all()
+
+
+def _digest(data: bytes | memoryview) -> bytes:
+    return hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest()
 
 
 def width_of(table: pa.Table) -> int:

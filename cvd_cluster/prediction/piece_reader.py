@@ -110,6 +110,8 @@ def read_piece(source: RecordBytes, piece: Piece) -> PieceRecords:
     found.end = at
     if at is not None and at < piece.end:
         _read_on(window, at, found)
+    if found.end is not None and source.broken and window.ends_at(found.end):
+        found.lost, found.end = Damage(found.end, 0, source.broken), None
     if found.offsets:
         found.data = memoryview(window.data)[: found.offsets[-1] + found.sizes[-1] + _FRAME_BYTES - piece.begin]
     if window.ends_at(piece.end):
@@ -136,8 +138,6 @@ def _read_on(window: _Window, at: int, found: PieceRecords) -> None:
             size = following - at
         at += size
     found.end = at
-    if window.source.broken and window.ends_at(at):
-        found.end, found.lost = None, Damage(at, 0, window.source.broken)
 
 
 def _end_within(window: _Window, end: int) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cvd_cluster.prediction.files_beside import quarantine_path, side_file_path
 from cvd_cluster.prediction.input_files import PIECE_BYTES
 from cvd_cluster.prediction.prediction_options import PredictionOptions
 from cvd_cluster.prediction.preparation import Prepared, prepare
@@ -80,7 +81,7 @@ def run_prediction(
 
     with contextlib.ExitStack() as stack:
         with write_errors_told(options.output, flag=flag):
-            folder = stack.enter_context(parts_folder(options.output, flag=flag))
+            folder = stack.enter_context(parts_folder(options.output, flag=flag, announce=announce))
             _delete_half_written(options)
             parts = FinishedParts(folder, prepared.files, prepared.made_with(options))
         total_bytes = sum(file.size for file in prepared.files)
@@ -111,8 +112,6 @@ def _delete_half_written(options: PredictionOptions) -> None:
 
     Of results that it was about to replace the older ones come back first.
     """
-    from cvd_cluster.prediction.bad_records import quarantine_path
-    from cvd_cluster.prediction.side_file import side_file_path
     from cvd_cluster.prediction.submission_output import restore_replaced, results_prefix
 
     if not storage.is_remote(options.output):  # where nothing tells whether somebody else is at work

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.metadata
 import os
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from cvd_cluster.prediction.files_beside import check_places, parts_path
 from cvd_cluster.prediction.input_files import PIECE_BYTES, InputFile, look_at
 from cvd_cluster.prediction.prediction_options import FAIL, PredictionOptions
 from cvd_cluster.ray_session import require_absolute_paths
 from estimators import storage
 from estimators.data_set.matching_files import matching_files
-from estimators.errors import DataError, InfrastructureError, UserError
+from estimators.errors import DataError, InfrastructureError, UserError, first_of
 from estimators.export.export_process import export_in_a_process
 from estimators.export.model_choice import ChosenModel, best_model, model_at, newest_model
 from estimators.inputs.data_check import check_first_record
@@ -75,12 +78,10 @@ def prepare(options: PredictionOptions, announce: Callable[[str], None], *, piec
         check_sample(options.sample_submission)
     model = _chosen_model(options, announce)
     files = _input_files(options, piece_bytes)
-    check_target(
-        options.output,
-        flag=options.output_flag.lstrip("-"),
-        inputs=[*(file.path for file in files), *filter(None, [options.sample_submission])],
-        folder=options.output_path is not None,
-    )
+    flag = options.output_flag.lstrip("-")
+    inputs = [*(file.path for file in files), *filter(None, [options.sample_submission])]
+    check_target(options.output, flag=flag, inputs=inputs, folder=options.output_path is not None)
+    check_places(options.output, flag=flag, inputs=inputs)
     if model.checkpoint is not None:
         announce(f"exporting step {model.step}, which is not exported yet, to {model.model_dir}")
         export_in_a_process(options.train_dir or "", model.checkpoint)
@@ -105,7 +106,9 @@ def _chosen_model(options: PredictionOptions, announce: Callable[[str], None]) -
 
 def _input_files(options: PredictionOptions, piece_bytes: int) -> tuple[InputFile, ...]:
     files = []
-    for path in matching_files(options.input_data_pattern, flag=_FLAG):
+    paths = matching_files(options.input_data_pattern, flag=_FLAG)
+    _refuse_folders(options)
+    for path in paths:
         try:
             file = look_at(path, piece_bytes)
             if options.on_bad_record == FAIL and file.size and not file.gzip:
@@ -126,14 +129,43 @@ def _input_files(options: PredictionOptions, piece_bytes: int) -> tuple[InputFil
                 else f"--{_FLAG}, or the file's permissions",
             ) from None
         files.append(file)
-    if not any(file.size for file in files):
+    if not any(file.size and not file.gzip for file in files) and not any(map(_holds_something, files)):
         raise DataError(
             f"The files of --{_FLAG} hold no record",
             asked=f"--{_FLAG}={options.input_data_pattern}",
-            found=f"{len(files)} empty files",
+            found=f"{len(files)} files without a byte in them",
             change=f"--{_FLAG}",
         )
     return tuple(files)
+
+
+def _refuse_folders(options: PredictionOptions) -> None:
+    """What lies in them would be missing in the submission."""
+    own = [storage.absolute(path) for path in (options.output, parts_path(options.output))]
+    folders = [
+        folder
+        for folder in storage.matching_folders(options.input_data_pattern)
+        if storage.absolute(folder) not in own
+    ]
+    if folders:
+        raise UserError(
+            f"--{_FLAG} matches a folder, and the files in it would be left out",
+            asked=f"--{_FLAG}={options.input_data_pattern}",
+            found=first_of(folders),
+            change=f"--{_FLAG} to a pattern that matches files alone; commas separate several, such as "
+            f"'{folders[0]}/*'",
+        )
+
+
+def _holds_something(file: InputFile) -> bool:
+    """Whether there is a byte in a file, or in what is packed in it."""
+    if not file.gzip:
+        return file.size > 0
+    try:
+        with storage.open_binary(file.path) as opened:
+            return bool(gzip.open(opened).read(1))
+    except (OSError, EOFError, zlib.error):  # damage, which is something
+        return True
 
 
 def tensorflow_version() -> str:

@@ -9,7 +9,7 @@ import os
 import platform
 from typing import Any
 
-from cvd_cluster.prediction.bad_records import quarantine_path
+from cvd_cluster.prediction.files_beside import quarantine_path, side_file_path
 from cvd_cluster.prediction.finished_parts import FinishedParts
 from cvd_cluster.prediction.prediction_options import PredictionOptions
 from cvd_cluster.prediction.preparation import Prepared, tensorflow_version
@@ -18,11 +18,6 @@ from estimators import storage
 from estimators.errors import UserError
 
 _LIBRARIES = ("ray", "pyarrow", "numpy", "distributed-estimator-cluster")
-
-
-def side_file_path(output: str) -> str:
-    """Where it lies."""
-    return output.rstrip("/") + ".json"
 
 
 def write_side_file(options: PredictionOptions, prepared: Prepared, parts: FinishedParts, merged: Merged) -> None:

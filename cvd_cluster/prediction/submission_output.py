@@ -186,5 +186,10 @@ def _replace(folder: str, hidden: str, names: list[str]) -> None:
 
 def _move(name: str, source: str, target: str, undo: contextlib.ExitStack) -> None:
     here, there = os.path.join(source, name), os.path.join(target, name)
+    undo.callback(_move_back, there, here)  # before it is moved: a signal may come between the two
     storage.rename(here, there)
-    undo.callback(storage.rename, there, here)
+
+
+def _move_back(there: str, here: str) -> None:
+    if storage.exists(there):
+        storage.rename(there, here)

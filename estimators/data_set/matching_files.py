@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 from estimators import storage
 from estimators.data_set.new_folder import check_complete
-from estimators.errors import UserError
+from estimators.errors import InfrastructureError, UserError
 
 
 def matching_files(pattern: str, *, flag: str) -> list[str]:
     """The files that match the pattern of a flag.
 
     Raises:
-      UserError: there is none, or none for one of several patterns; DataError: they are of a data set that is not
-        complete.
+      UserError: there is none, or none for one of several patterns, or a folder cannot be listed; DataError: they are
+        of a data set that is not complete.
     """
+    with unlisted_told(pattern, flag=flag):
+        return _matching_files(pattern, flag)
+
+
+@contextlib.contextmanager
+def unlisted_told(pattern: str, *, flag: str) -> Iterator[None]:
+    """Around the look for what matches a pattern: files that nobody could list would be missing without a word.
+
+    Raises:
+      UserError: a folder cannot be listed; InfrastructureError: since its disk or store fails.
+    """
+    try:
+        yield
+    except OSError as error:
+        failed = storage.has_failed(error)
+        raise (InfrastructureError if failed else UserError)(
+            f"What matches --{flag} cannot be listed",
+            asked=f"--{flag}={pattern}",
+            found=f"{error.filename or pattern}: {error.strerror or error}",
+            change="the same command, when its disk or store answers again"
+            if failed
+            else f"--{flag}, or the folder's permissions",
+        ) from None
+
+
+def _matching_files(pattern: str, flag: str) -> list[str]:
     paths = storage.glob(pattern)
-    parts = [part.strip() for part in pattern.split(",") if part.strip()]
+    parts = storage.patterns_in(pattern)
     if len(parts) > 1 and paths:
         for part in parts:
             if not storage.glob(part):

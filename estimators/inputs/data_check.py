@@ -137,6 +137,9 @@ def check_first_record(path: str, *, flag: str, other_policies: str, max_pixels:
     """
     try:
         _try_first_record(path, None, max_pixels)
+    except DamagedRecordError as damage:
+        change = _how_to_go_on(flag, other_policies)
+        raise DamagedRecordError(damage.summary, asked=damage.asked, found=damage.found, change=change) from None
     except _BadRecord as bad:
         raise bad.as_error(change=_how_to_go_on(flag, other_policies)) from None
 

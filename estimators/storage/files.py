@@ -49,10 +49,18 @@ def _reader_of(path: str) -> LocalFiles | BucketFiles | ArrowFiles:
 
 def glob(pattern: str) -> list[str]:
     """The files (not folders) that match `pattern`, sorted. Commas separate several patterns."""
-    found: set[str] = set()
-    for part in filter(None, (piece.strip() for piece in pattern.split(","))):
-        found.update(_reader_of(part).glob(part))
-    return sorted(found)
+    return sorted({path for part in patterns_in(pattern) for path in _reader_of(part).glob(part)})
+
+
+def patterns_in(pattern: str) -> list[str]:
+    """The several patterns of one, which commas separate."""
+    return [part for piece in pattern.split(",") if (part := piece.strip())]
+
+
+def matching_folders(pattern: str) -> list[str]:
+    """The local folders that match `pattern`, sorted: what `glob` leaves out. In a bucket there are none."""
+    local = (part for part in patterns_in(pattern) if not is_remote(part))
+    return sorted({path for part in local for path in _LOCAL.matching_folders(part)})
 
 
 def exists(path: str) -> bool:
@@ -194,7 +202,10 @@ def nearest_names(path: str) -> str:
     folder = os.path.expanduser(os.path.dirname(path.split(",")[0])) or "."
     if not is_dir(folder):
         return f"the folder {folder} does not exist"
-    names = list_dir(folder)
+    try:
+        names = list_dir(folder)
+    except OSError as error:
+        return f"the folder {folder} cannot be listed: {error.strerror or error}"
     if not names:
         return f"the folder {folder} is empty"
     return f"the folder {folder} holds {len(names)} other names: {first_of(names)}"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from typing import IO
 
 from estimators.storage.hidden_partials import hidden_partial, is_hidden_partial
+from estimators.storage.name_patterns import WILDCARD, matches
 
 
 class LocalFiles:
@@ -17,7 +17,11 @@ class LocalFiles:
 
     def glob(self, pattern: str) -> list[str]:
         """See files.py."""
-        return [path for path in glob.glob(os.path.expanduser(pattern)) if not os.path.isdir(path)]
+        return [path for path in _matching(os.path.expanduser(pattern)) if not os.path.isdir(path)]
+
+    def matching_folders(self, pattern: str) -> list[str]:
+        """The folders that match, in no order."""
+        return [path for path in _matching(os.path.expanduser(pattern)) if os.path.isdir(path)]
 
     def exists(self, path: str) -> bool:
         """See files.py."""
@@ -128,6 +132,21 @@ class LocalFiles:
         for found in self.names_in(folder or "."):
             if is_hidden_partial(found, of=name):
                 self.delete(os.path.join(folder, found))
+
+
+def _matching(pattern: str) -> list[str]:
+    """As glob.glob, which passes over a folder that it may not list, or half of one on a disk that fails."""
+    folder, name = os.path.split(pattern)
+    folders = _matching(folder) if WILDCARD.search(folder) else [folder]
+    found: list[str] = []
+    for one in folders:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if WILDCARD.search(name):
+                found += [os.path.join(one, entry) for entry in os.listdir(one or ".") if matches([entry], [name])]
+            else:
+                os.lstat(os.path.join(one, name))
+                found.append(os.path.join(one, name))
+    return found
 
 
 def _unless_it_is_gone(error: OSError) -> None:

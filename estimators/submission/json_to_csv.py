@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from estimators import storage
+from estimators.data_set.matching_files import unlisted_told
 from estimators.errors import DataError, UserError, first_of
 from estimators.processes.scratch_folder import scratch_folder
 from estimators.storage.access import check_access
@@ -59,7 +60,8 @@ def json_to_csv(options: JsonToCsvOptions, *, announce: Callable[[str], None] = 
 
 
 def _input_files(pattern: str) -> list[str]:
-    paths = storage.glob(pattern)
+    with unlisted_told(pattern, flag=_INPUT):
+        paths = storage.glob(pattern)
     if not paths:
         raise UserError(
             f"No file matches --{_INPUT}",

@@ -28,6 +28,8 @@ def check_sample(path: str) -> None:
     Raises:
       UserError: it cannot be read, or holds no id.
     """
+    if not storage.is_remote(path) and os.path.exists(path) and not os.path.isfile(path):
+        raise _unusable(path, "a folder, a pipe or a device, and it is read several times")
     if not sum(1 for _ in _sample_ids(path)):
         raise _unusable(path, "no row behind the header")
 

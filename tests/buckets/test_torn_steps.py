@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cvd_cluster.prediction.bad_records import quarantine, quarantine_path
+from cvd_cluster.prediction.bad_records import quarantine
+from cvd_cluster.prediction.files_beside import quarantine_path
 from cvd_cluster.prediction.submission_output import csv_output, json_output
 from estimators import storage
 from estimators.checkpoints.checkpoint_files import Checkpoint, latest_checkpoint, list_checkpoints, prune

@@ -137,7 +137,6 @@ def _run(model_dir: Path, folder: Path, policy: str, **options: Any) -> Outcome:
     inputs.mkdir()
     for kind, bad in BAD.items():
         (inputs / _file_name(kind)).write_bytes(bad.make(_file_name(kind)))
-    (inputs / "a folder").mkdir()
     (inputs / "empty").write_bytes(b"")
     (inputs / "odd").write_bytes(b"".join(framed(serialize_example(data, name)) for name, data in ODD.items()))
     runs = Runs(model_dir, folder)

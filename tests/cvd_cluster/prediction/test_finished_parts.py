@@ -80,6 +80,16 @@ def test_a_part_that_was_cut_off_is_made_anew(tmp_path, paths):
     assert len(left) == 7 and "notes.txt" in left
 
 
+def test_a_part_with_a_byte_that_rotted_is_made_anew(tmp_path, paths):
+    files, _ = all_parts(tmp_path / "parts", paths, 60)
+    part = min((tmp_path / "parts").iterdir())
+    whole = part.read_bytes()
+    for place in range(0, len(whole), 11):
+        part.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        FinishedParts(str(tmp_path / "parts"), files, MADE_WITH)
+        assert not part.exists()
+
+
 def test_a_disk_that_fails_while_a_part_is_looked_at_costs_no_part(tmp_path, paths, monkeypatch):
     files, parts = all_parts(tmp_path / "parts", paths, 60)
     before = sorted((tmp_path / "parts").iterdir())
@@ -101,8 +111,9 @@ def test_a_file_system_without_locks_is_no_other_run(tmp_path, monkeypatch, numb
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with parts_folder(str(tmp_path / "out.csv"), flag="output_file") as folder:
-        assert os.path.isdir(folder)
+    lines: list[str] = []
+    with parts_folder(str(tmp_path / "out.csv"), flag="output_file", announce=lines.append) as folder:
+        assert os.path.isdir(folder) and "no other run" in lines[0]
 
 
 def test_two_runs_cannot_work_on_one_output(tmp_path):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
+import gzip
 import os
 from pathlib import Path
 from typing import Any
@@ -11,14 +13,73 @@ from typing import Any
 import pytest
 
 from cvd_cluster.prediction import preparation
+from cvd_cluster.prediction.files_beside import parts_path
 from cvd_cluster.prediction.prediction_options import PredictionOptions
 from cvd_cluster.prediction.preparation import Prepared, prepare
-from estimators.errors import HarnessError
+from estimators.errors import DataError, HarnessError, UserError
 from estimators.export.model_choice import ChosenModel
 from tests.estimators.drawn_records import write_file
 
 OPTIONS = PredictionOptions(input_data_pattern="/data/*", output_file="/tmp/out.csv", model_dir="/m")
 PREPARED = Prepared(ChosenModel("/m", 1, None), "digest", ())
+
+
+def _options(folder: Path, pattern: str, output: str = "out.csv") -> PredictionOptions:
+    """For a model that looks like one."""
+    export = folder / "export"
+    export.mkdir()
+    (export / "saved_model.pb").write_bytes(b"")
+    return dataclasses.replace(
+        OPTIONS, input_data_pattern=pattern, model_dir=str(export), output_file=str(folder / output)
+    )
+
+
+def _quarantine_everything(options: PredictionOptions) -> PredictionOptions:
+    return dataclasses.replace(options, on_bad_record="quarantine")
+
+
+def test_a_folder_among_the_input_files_is_told_but_for_the_runs_own(tmp_path: Path) -> None:
+    write_file(tmp_path / "test-0", [b"x" * 90])
+    options = _quarantine_everything(_options(tmp_path, f"{tmp_path}/*-*,{tmp_path}/test*", "test-out.csv"))
+    Path(parts_path(options.output)).mkdir()
+    assert len(prepare(options, print).files) == 1
+    (tmp_path / "test-more").mkdir()
+    with pytest.raises(UserError, match="matches a folder") as caught:
+        prepare(options, print)
+    assert f"{tmp_path}/test-more" in caught.value.found
+
+
+def test_a_packed_file_of_nothing_holds_no_record_as_an_empty_one(tmp_path: Path) -> None:
+    for name, content in (("a", b""), ("b.gz", gzip.compress(b"")), ("c.gz", gzip.compress(b""))):
+        (tmp_path / name).write_bytes(content)
+    options = _quarantine_everything(_options(tmp_path, f"{tmp_path}/?,{tmp_path}/*.gz"))
+    with pytest.raises(DataError, match="hold no record"):
+        prepare(options, print)
+    (tmp_path / "c.gz").write_bytes(gzip.compress(b"")[:-3])  # damage is to be listed
+    assert len(prepare(options, print).files) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "ours"),
+    [
+        ("out.csv.json", '{"of": "mine"}', False),
+        ("out.csv.json", "not JSON", False),
+        ("out.csv.json", '{"output": "out.csv", "rows": 1, "sha256": "", "more": 1}', True),
+        ("out.csv.quarantine.csv", "Id,Category\n1,0\n", False),
+        ("out.csv.quarantine.csv", "file,row,offset,bytes,id,reason\nx,0,0,1,,bad\n", True),
+    ],
+)
+def test_what_lies_where_a_run_writes_beside_its_output_is_not_lost(
+    tmp_path: Path, name: str, content: str, ours: bool
+) -> None:
+    options = _quarantine_everything(_options(tmp_path, write_file(tmp_path / "shard", [b"x" * 90])))
+    (tmp_path / name).write_text(content)
+    with contextlib.nullcontext() if ours else pytest.raises(UserError, match="something else lies"):
+        prepare(options, print)
+    (tmp_path / name).unlink()
+    (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match="something else lies"):
+        prepare(options, print)
 
 
 @pytest.mark.parametrize(("number", "code"), [(errno.EIO, 3), (errno.ESTALE, 2), (errno.EACCES, 2)])
@@ -31,13 +92,17 @@ def test_a_file_that_cannot_be_read_at_its_first_record_is_told(
         raise OSError(number, os.strerror(number), path)
 
     monkeypatch.setattr(preparation, "check_first_record", fail)
-    export = tmp_path / "export"
-    export.mkdir()
-    (export / "saved_model.pb").write_bytes(b"")
-    options = dataclasses.replace(OPTIONS, input_data_pattern=path, model_dir=str(export))
+    options = _options(tmp_path, path)
     with pytest.raises(HarnessError) as caught:
         prepare(options, print)
     assert caught.value.exit_code == code and os.strerror(number) in str(caught.value)
+
+
+def test_a_file_that_is_damaged_from_its_beginning_is_told_with_how_to_go_on(tmp_path: Path) -> None:
+    (tmp_path / "shard").write_bytes(b"no record at all")
+    with pytest.raises(DataError, match="damaged, or is no TFRecord file") as caught:
+        prepare(_options(tmp_path, f"{tmp_path}/shard"), print)
+    assert "--on_bad_record=quarantine" in caught.value.change
 
 
 @pytest.mark.parametrize("value", [{"batch_size": 7}, {"max_image_pixels": 9}, {"gpus_per_worker": 1}])

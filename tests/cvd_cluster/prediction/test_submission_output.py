@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from cvd_cluster.prediction import submission_output
-from cvd_cluster.prediction.bad_records import quarantine, quarantine_path
+from cvd_cluster.prediction.bad_records import quarantine
+from cvd_cluster.prediction.files_beside import quarantine_path
 from cvd_cluster.prediction.submission_output import (
     csv_output,
     json_output,
@@ -91,8 +92,38 @@ def test_an_output_that_cannot_be_finished_leaves_the_older_one_and_its_list(tmp
         write(listed)
     monkeypatch.undo()
     assert everything() == older
+    replace = os.replace
+
+    def refuse(source: str, target: str) -> None:
+        if "quarantine" not in os.path.basename(target):
+            raise OSError("no room")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse)  # when the list is published
+    with pytest.raises(OSError, match="no room"):
+        write(listed)
+    monkeypatch.undo()
+    assert everything() == older
     write(False)
     assert quarantine_path(path) not in map(str, everything()), "there is nothing to list any more"
+
+
+@pytest.mark.parametrize("move", range(1, 2 * SHARDS + 1))
+def test_a_signal_just_after_a_move_keeps_the_older_results(tmp_path, monkeypatch, move):
+    _write(tmp_path, "old")
+    older, rename, moves = _contents(tmp_path), storage.rename, 0
+
+    def then_a_signal(source: str, target: str) -> None:
+        nonlocal moves
+        moves += 1
+        rename(source, target)
+        if moves == move:
+            raise SystemExit(143)
+
+    monkeypatch.setattr(storage, "rename", then_a_signal)
+    with pytest.raises(SystemExit):
+        _write(tmp_path, "new")
+    assert _contents(tmp_path) == older
 
 
 @pytest.mark.parametrize("move", range(1, 2 * SHARDS + 1))

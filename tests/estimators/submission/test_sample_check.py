@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from pathlib import Path
 
@@ -68,6 +69,12 @@ def test_missing_and_other_ids_are_named(tmp_path, ours, found):
 def test_a_file_that_is_no_sample_is_told(tmp_path, content):
     if content is not None:
         (tmp_path / "sample.csv").write_bytes(content)
+    with pytest.raises(UserError, match="sample submission cannot be used"):
+        check_sample(str(tmp_path / "sample.csv"))
+
+
+def test_a_pipe_is_told_before_it_is_read(tmp_path):
+    os.mkfifo(tmp_path / "sample.csv")
     with pytest.raises(UserError, match="sample submission cannot be used"):
         check_sample(str(tmp_path / "sample.csv"))
 
