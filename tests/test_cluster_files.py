@@ -11,7 +11,7 @@ import pytest
 import ray
 import yaml
 
-from cvd_cluster.cloud_machines import troubles_of
+from cvd_cluster.cloud_machines import brought_by, troubles_of
 
 ROOT = Path(__file__).parents[1]
 CLUSTERS = ROOT / "launch" / "clusters"
@@ -23,17 +23,6 @@ SETUP = ("setup_commands", "head_setup_commands", "worker_setup_commands")
 # What cannot change under us, and what can: dated images, and the names that always mean the newest.
 DATED_IMAGES = {"gcp": r"projects/[a-z-]+/global/images/[a-z0-9-]+-v\d{8}", "aws": r"ami-[0-9a-f]{17}"}
 FLOATING = re.compile(r"/images/family/|:latest|\bnightly\b|/latest/|https?://\S*\.whl|resolve:ssm")
-# CPUs and GPUs that a machine type brings: cloud.google.com/compute/docs/general-purpose-machines (the file adds N1's
-# GPUs), aws.amazon.com/ec2/instance-types.
-MACHINES = {
-    "n1-standard-4": (4, 0),
-    "n1-standard-8": (8, 0),
-    "n1-standard-32": (32, 0),
-    "m5.xlarge": (4, 0),
-    "m5.2xlarge": (8, 0),
-    "g4dn.2xlarge": (8, 1),
-    "g4dn.12xlarge": (48, 4),
-}
 
 
 def read(name: str) -> dict[str, Any]:
@@ -68,7 +57,9 @@ def machine_of(kind: dict[str, Any]) -> tuple[str, int, int]:
     """A node type's machine type, and the CPUs and GPUs that it has."""
     node = kind["node_config"]
     machine = node.get("machineType") or node["InstanceType"]
-    cpus, gpus = MACHINES[machine]
+    brought = brought_by(machine)
+    assert brought is not None, machine
+    cpus, gpus = brought
     return machine, cpus, gpus + sum(gpu["acceleratorCount"] for gpu in node.get("guestAccelerators", ()))
 
 

@@ -139,23 +139,24 @@ def quarantine(output: str) -> Iterator[Quarantine]:
     If the block fails after that, the list of the older output, which is still there, is again in its place.
     """
     path = quarantine_path(output)
-    older = storage.hidden_partial(path)
+    older = storage.hidden_partial(path) if storage.exists(path) else None
     with contextlib.ExitStack() as undo, contextlib.ExitStack() as stack:
 
         def publish() -> None:
-            undo.callback(_put_back, older, path, had_one=storage.exists(path))
-            with contextlib.suppress(FileNotFoundError):
+            undo.callback(_put_back, older, path)  # before it is moved: a signal may come between the two
+            if older:
                 storage.rename(path, older)
             stack.close()
 
         yield Quarantine(lambda: stack.enter_context(storage.written_whole(path)), publish)
         undo.pop_all()
-    with contextlib.suppress(OSError):  # it is hidden, and the next run deletes it
-        storage.delete(older)
+    if older:
+        with contextlib.suppress(OSError):  # it is hidden, and the next run deletes it
+            storage.delete(older)
 
 
-def _put_back(older: str, path: str, *, had_one: bool) -> None:
-    if not had_one:
+def _put_back(older: str | None, path: str) -> None:
+    if older is None:
         storage.delete(path)
     elif storage.exists(older):
         storage.rename(older, path)

@@ -143,9 +143,7 @@ def _refuse_folders(options: PredictionOptions) -> None:
     """What lies in them would be missing in the submission."""
     own = [storage.absolute(path) for path in (options.output, parts_path(options.output))]
     folders = [
-        folder
-        for folder in storage.matching_folders(options.input_data_pattern)
-        if storage.absolute(folder) not in own
+        folder for folder in storage.matching_folders(options.input_data_pattern) if storage.absolute(folder) not in own
     ]
     if folders:
         raise UserError(

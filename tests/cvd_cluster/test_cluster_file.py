@@ -53,9 +53,9 @@ def of_cpu(config: Any) -> Any:
     return config["available_node_types"]["cpu"]["node_config"]
 
 
-def on_prem(tmp_path: Path, *addresses: str) -> str:
-    provider = {"type": "local", "head_ip": addresses[0], "worker_ips": list(addresses[1:])}
-    return written(tmp_path, _ON_PREM, lambda config: config.update(provider=provider))
+def on_prem(tmp_path: Path, head: str, *workers: Any, **more: Any) -> str:
+    provider = {"type": "local", "head_ip": head, "worker_ips": list(workers), **more}
+    return written(tmp_path, _ON_PREM, lambda config: config.update(provider=provider, max_workers=len(workers)))
 
 
 def refused(path: str) -> str:
@@ -76,12 +76,108 @@ def test_a_file_that_is_filled_in_is_read_without_a_word(
 
 
 def test_machines_of_ones_own_are_reached_before_it_is_said_that_all_is_well(tmp_path: Path, sshd: str) -> None:
-    assert machines(read_cluster_file(on_prem(tmp_path, sshd, sshd), announce=pytest.fail)) == [sshd, sshd]
+    assert machines(read_cluster_file(on_prem(tmp_path, sshd, "localhost"), announce=pytest.fail)) == [
+        sshd,
+        "localhost",
+    ]
 
 
 def test_a_machine_that_is_not_reached_is_named(tmp_path: Path, sshd: str) -> None:
     said = refused(on_prem(tmp_path, sshd, "127.0.0.2"))
     assert "1 of 2 machines cannot be reached: 127.0.0.2 port" in said and "refused" in said
+
+
+@pytest.mark.parametrize(
+    ("addresses", "said"),
+    [
+        (("127.0.0.1", "127.0.0.1"), "provider.head_ip and worker_ips name 127.0.0.1 2 times"),
+        (("127.0.0.1", "10.0.0.2", "10.0.0.2", "10.0.0.2"), "name 10.0.0.2 3 times"),
+        (("127.0.0.1", 10), "provider.worker_ips: 10 is no address"),
+        (("127.0.0.1", ["10.0.0.2"]), "provider.worker_ips: ['10.0.0.2'] is no address"),
+        (("127.0.0.1", None), "provider.worker_ips has a blank entry"),
+        (("127.0.0.1", " "), "provider.worker_ips has a blank entry"),
+        (("",), "provider.head_ip has a blank entry"),
+    ],
+)
+def test_what_is_no_address_or_stands_there_twice_is_told(
+    tmp_path: Path, sshd: str, addresses: tuple[Any, ...], said: str
+) -> None:
+    assert said in refused(on_prem(tmp_path, *addresses))
+
+
+def test_what_can_be_no_name_of_a_machine_is_told(tmp_path: Path, sshd: str) -> None:
+    assert "10.0.0..1 port" in refused(on_prem(tmp_path, sshd, "10.0.0..1"))
+
+
+def test_behind_an_external_address_only_that_is_tried(tmp_path: Path, sshd: str) -> None:
+    inside = ["127.0.0.2", "127.0.0.3"]
+    path = on_prem(tmp_path, *inside, external_head_ip=sshd)
+    assert machines(read_cluster_file(path, announce=pytest.fail)) == inside
+    assert "1 of 1 machines cannot be reached: 127.0.0.4" in refused(
+        on_prem(tmp_path, *inside, external_head_ip="127.0.0.4")
+    )
+    # Ray then dials as if it were not there.
+    assert "2 of 2" in refused(on_prem(tmp_path, *inside, external_head_ip=sshd, use_internal_ips=True))
+    assert "external_head_ip: 10 is no address" in refused(on_prem(tmp_path, *inside, external_head_ip=10))
+    assert "192.0.2.1 is an example" in refused(on_prem(tmp_path, *inside, external_head_ip="192.0.2.1"))
+
+
+@pytest.mark.parametrize(
+    ("head", "worker", "outside", "public"),
+    [
+        ("10.0.0.1", "head.example.org", None, ""),
+        ("10.0.0.1", "8.8.8.8", None, "8.8.8.8"),
+        ("8.8.4.4", "8.8.8.8", None, "8.8.4.4, 8.8.8.8"),
+        ("10.0.0.1", "192.168.0.2", "8.8.4.4", "8.8.4.4"),
+    ],
+)
+def test_public_addresses_are_warned_of(
+    tmp_path: Path, head: str, worker: str, outside: str | None, public: str
+) -> None:
+    def through_another_host(config: Any) -> None:  # so that none is tried
+        config["provider"].update(head_ip=head, worker_ips=[worker], external_head_ip=outside)
+        config["auth"]["ssh_proxy_command"] = "ssh -W %h:%p gate"
+
+    lines: list[str] = []
+    read_cluster_file(written(tmp_path, _ON_PREM, through_another_host), announce=lines.append)
+    assert [line.partition(": public, ")[0] for line in lines] == ([f"warning: {public}"] if public else [])
+    assert all("firewall" in line and "docs/security.md" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("CPUs", "CPU"),
+        ("cpu", "CPU"),
+        ("GPUs", "GPU"),
+        ("gpu", "GPU"),
+        ("Memory", "memory"),
+        ("objectStoreMemory", "object_store_memory"),
+    ],
+)
+@pytest.mark.parametrize("source", [_GCP, _AWS])
+def test_a_misspelt_resource_is_told(tmp_path: Path, source: Path, given: str, meant: str) -> None:
+    said = refused(
+        written(tmp_path, source, lambda config: config["available_node_types"]["cpu"].update(resources={given: 8}))
+    )
+    assert f"available_node_types.cpu.resources.{given}: Ray calls it {meant}" in said
+
+
+def test_a_resource_of_ones_own_is_allowed(tmp_path: Path) -> None:
+    own = {"CPU": 8, "memory": 1, "object_store_memory": 1, "scanner": 1, "gpu_slots": 2, "cpu2": 1}
+    path = written(tmp_path, _GCP, lambda config: config["available_node_types"]["cpu"].update(resources=own))
+    assert read_cluster_file(path, announce=pytest.fail)["available_node_types"]["cpu"]["resources"] == own
+
+
+@pytest.mark.parametrize("count", [None, "two"])
+def test_a_number_of_gpus_that_is_none_is_told(tmp_path: Path, count: object) -> None:
+    def change(config: Any) -> None:
+        gpus = config["available_node_types"]["gpu_1"]["node_config"]["guestAccelerators"]
+        gpus[0]["acceleratorCount"] = count
+
+    assert "gpu_1.node_config.guestAccelerators.acceleratorCount is no integer" in refused(
+        written(tmp_path, _GCP, change)
+    )
 
 
 def test_a_line_that_copies_nothing_is_named(tmp_path: Path) -> None:
@@ -138,7 +234,7 @@ def test_where_nothing_describes_the_clouds_it_is_said_that_their_machines_are_n
     said: list[str] = []
     path = written(tmp_path, _GCP, lambda config: of_cpu(config).update(machinTyp="n1"))
     read_cluster_file(path, announce=said.append)
-    assert len(said) == 1 and "node_config is not checked" in said[0] and "[gcp]" in said[0]
+    assert len(said) == 1 and "the fields of node_config are not checked" in said[0] and "[gcp]" in said[0]
 
 
 def test_the_addresses_of_the_example_are_not_tried(tmp_path: Path) -> None:
