@@ -8,7 +8,7 @@ second one. Ray has settings for neither.
 from __future__ import annotations
 
 import contextlib
-import time
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,20 +17,25 @@ from ray.data._internal.execution.execution_callback import ExecutionCallback
 
 from cvd_cluster.replaced_attributes import replaced_attributes
 
-_REST_SECONDS, _LONG_REST_SECONDS = 0.02, 0.1
+_REST_SECONDS, _LONG_REST_SECONDS = 0.02, 0.05
 
 
 class RestAfterEachStep(ExecutionCallback):  # type: ignore[misc]
-    """Lets Ray Data's loop rest for a moment after each step, longer while something that was read waits to be taken.
+    """Lets Ray Data's loop rest after each step: for a moment, or until what was read is taken.
 
-    That is nearly always so where pictures are decoded. Then the loop has nothing to wait for, and took half a
-    processor of the driver's machine. Each predictor has its next block already, so that a rest keeps none waiting.
+    Something that was read waits to be taken nearly always where pictures are decoded. Then the loop has nothing to wait
+    for, and took half a processor of the driver's machine. A step hands on one block: a rest that lasts beyond the next
+    wish for one would be the measure of all that is predicted.
     """
+
+    wished = threading.Event()
+    """To be set when a block is wished for."""
 
     def on_execution_step(self, executor: Any) -> None:
         """Called by Ray Data."""
         is_ahead = not executor._consumer_idling()
-        time.sleep(_LONG_REST_SECONDS if is_ahead else _REST_SECONDS)
+        self.wished.wait(_LONG_REST_SECONDS if is_ahead else _REST_SECONDS)
+        self.wished.clear()
 
 
 class _WholeMachine:

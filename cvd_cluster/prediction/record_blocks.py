@@ -56,6 +56,7 @@ def record_blocks(
         try:
             for bundle in bundles:
                 yield from bundle.block_refs
+                RestAfterEachStep.wished.set()
         finally:
             del bundles, executor  # Ray Data stops reading when nobody can ask for more
 
