@@ -23,9 +23,9 @@ _REST_SECONDS, _LONG_REST_SECONDS = 0.02, 0.05
 class RestAfterEachStep(ExecutionCallback):  # type: ignore[misc]
     """Lets Ray Data's loop rest after each step: for a moment, or until what was read is taken.
 
-    Something that was read waits to be taken nearly always where pictures are decoded. Then the loop has nothing to wait
-    for, and took half a processor of the driver's machine. A step hands on one block: a rest that lasts beyond the next
-    wish for one would be the measure of all that is predicted.
+    Something that was read waits to be taken nearly always where pictures are decoded. Then the loop has nothing to do,
+    and took half a processor of the driver's machine. A step hands on one block: a rest that lasts beyond the next wish
+    for one would be the measure of all that is predicted.
     """
 
     wished = threading.Event()
