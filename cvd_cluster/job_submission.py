@@ -114,18 +114,19 @@ def _submitted(client: Any, command: str, flags: Sequence[str], options: SubmitO
 
 def _not_packed(options: SubmitOptions, error: OSError) -> HarnessError:
     asked = f"--working_dir={options.working_dir}"
-    if error.filename is None or error.errno in (errno.ENOSPC, errno.EDQUOT):  # of what it is packed into
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    if full or (isinstance(error, FileNotFoundError) and error.filename is None):  # the latter where no folder will do
         return InfrastructureError(
             "The job's package cannot be written",
             asked=asked,
-            found=error.strerror or str(error),
+            found=str(error.strerror or error),
             change="make room where this machine keeps temporary files, or set the environment variable TMPDIR to a "
             "folder on another disk",
         )
     return UserError(
         "--working_dir cannot be packed",
         asked=asked,
-        found=f"{error.filename}: {error.strerror}",
+        found=f"{error.filename or options.working_dir}: {error.strerror or error}",
         change="the rights of that file or folder, or name it in the folder's .gitignore",
     )
 

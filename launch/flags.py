@@ -225,12 +225,6 @@ def run_command(main: Callable[[], int | None]) -> NoReturn:
         sys.stdout.flush()
         print(f"error: {error}", file=sys.stderr, flush=True)
         code = error.exit_code
-    except OSError as error:
-        if not (isinstance(error, PermissionError) and error.filename):
-            raise
-        sys.stdout.flush()
-        print(f"error: {error.filename}: {error.strerror}, for the user of this process", file=sys.stderr, flush=True)
-        code = UserError.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr, flush=True)
         code = 130

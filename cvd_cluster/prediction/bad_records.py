@@ -116,11 +116,22 @@ class Quarantine:
       open_file: opens it for writing, once there is something to write.
       publish: has what was written appear; to be called when the output itself is complete, and before it appears:
         nobody sees an output without the list of what it lacks.
+      keep: to be called when the output has appeared, where more is to be done that may fail.
     """
 
-    def __init__(self, open_file: Callable[[], IO[bytes]], publish: Callable[[], None] = lambda: None) -> None:
-        self._open_file, self.publish = open_file, publish
+    def __init__(
+        self,
+        open_file: Callable[[], IO[bytes]],
+        publish: Callable[[], None] = lambda: None,
+        keep: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._open_file, self.publish, self.keep = open_file, publish, keep
         self._file: IO[bytes] | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """True if nothing was written."""
+        return self._file is None
 
     def write(self, lines: bytes) -> None:
         """Adds lines."""
@@ -136,23 +147,29 @@ class Quarantine:
 def quarantine(output: str) -> Iterator[Quarantine]:
     """Writes `<output>.quarantine.csv`, which appears whole; where nothing is listed, there is none in the end.
 
-    If the block fails after that, the list of the older output, which is still there, is again in its place.
+    If the block fails after that, the list of the older output, which is still there, is again in its place. In a bucket
+    it is lost: it would have to be copied away, and nobody deletes the copy of a run that is killed.
     """
     path = quarantine_path(output)
-    older = storage.hidden_partial(path) if storage.exists(path) else None
+    local = not storage.is_remote(path)
+    older = storage.hidden_partial(path) if local and storage.exists(path) else None
     with contextlib.ExitStack() as undo, contextlib.ExitStack() as stack:
 
         def publish() -> None:
-            undo.callback(_put_back, older, path)  # before it is moved: a signal may come between the two
+            if local:
+                undo.callback(_put_back, older, path)  # before it is moved: a signal may come between the two
             if older:
                 storage.rename(path, older)
             stack.close()
 
-        yield Quarantine(lambda: stack.enter_context(storage.written_whole(path)), publish)
-        undo.pop_all()
+        made = Quarantine(lambda: stack.enter_context(storage.written_whole(path)), publish, undo.pop_all)
+        yield made
+        made.keep()
     if older:
         with contextlib.suppress(OSError):  # it is hidden, and the next run deletes it
             storage.delete(older)
+    elif not local and made.is_empty:
+        storage.delete(path)  # that of an older output, which is replaced by now
 
 
 def _put_back(older: str | None, path: str) -> None:

@@ -54,8 +54,9 @@ def records_that_crash(block: Any, batch_size: int, attempt: Attempt) -> list[Re
                 if len(blamed) > _BLAMED_BEFORE_DOUBT and not has_survivors:
                     # Bad photos lie beside each other where one camera or program made them all.
                     for last_row, count in enumerate(counts):
-                        if count and not has_survivors:
-                            survives(last_row, count - 1, count)
+                        last = count - 1
+                        while last >= 0 and not has_survivors and survives(last_row, last, last + 1):
+                            last -= 1  # it was none that the model answered
                     if not has_survivors:
                         raise _all_are_deadly(len(blamed))
     return blamed

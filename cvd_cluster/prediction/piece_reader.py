@@ -110,7 +110,7 @@ def read_piece(source: RecordBytes, piece: Piece) -> PieceRecords:
     found.end = at
     if at is not None and at < piece.end:
         _read_on(window, at, found)
-    if found.end is not None and source.broken and window.ends_at(found.end):
+    if found.end is not None and source.broken and window.ends_at(found.end) and window.ends_at(piece.end):
         found.lost, found.end = Damage(found.end, 0, source.broken), None
     if found.offsets:
         found.data = memoryview(window.data)[: found.offsets[-1] + found.sizes[-1] + _FRAME_BYTES - piece.begin]

@@ -141,7 +141,7 @@ def _publish(
     with (
         write_errors_told(options.output, flag=options.output_flag.lstrip("-")),
         quarantine(options.output) as bad,
-        submission_output(options, len(prepared.files), ready=bad.publish) as write,
+        submission_output(options, len(prepared.files), ready=bad.publish, done=bad.keep) as write,
     ):
         merged = merge.write(write, bad)
         if merged.order:

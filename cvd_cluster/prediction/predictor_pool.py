@@ -166,7 +166,8 @@ class PredictorPool:
             except ray.exceptions.RayActorError as error:
                 self._died(actor, work, error)
                 continue
-            self._free += [actor] * self._idle_places(actor)
+            if actor in self._actors:  # it may have died of another block since
+                self._free += [actor] * self._idle_places(actor)
             self._counts.pop(actor, None)  # of its records some were in this block
             self._asked.pop(actor, None)
             if work is not None:

@@ -76,7 +76,10 @@ def prepare(options: PredictionOptions, announce: Callable[[str], None], *, piec
     )
     if options.sample_submission:
         check_sample(options.sample_submission)
-    model = _chosen_model(options, announce)
+    try:
+        model = _chosen_model(options, announce)
+    except OSError as error:
+        raise _unreadable_model(options.model_dir or options.train_dir or "", error) from None
     files = _input_files(options, piece_bytes)
     flag = options.output_flag.lstrip("-")
     inputs = [*(file.path for file in files), *filter(None, [options.sample_submission])]
@@ -88,12 +91,16 @@ def prepare(options: PredictionOptions, announce: Callable[[str], None], *, piec
     try:
         return Prepared(model, digest_of(model.model_dir), files)
     except OSError as error:
-        raise UserError(
-            "The model cannot be read",
-            asked=f"the model in {model.model_dir}",
-            found=f"{error.filename or model.model_dir}: {error.strerror or error}",
-            change="its permissions, or another one by --model_dir",
-        ) from None
+        raise _unreadable_model(model.model_dir, error) from None
+
+
+def _unreadable_model(folder: str, error: OSError) -> UserError:
+    return UserError(
+        "The model cannot be read",
+        asked=f"the model in {folder}",
+        found=f"{error.filename or folder}: {error.strerror or error}",
+        change="its permissions, or another one by --model_dir",
+    )
 
 
 def _chosen_model(options: PredictionOptions, announce: Callable[[str], None]) -> ChosenModel:
@@ -141,10 +148,9 @@ def _input_files(options: PredictionOptions, piece_bytes: int) -> tuple[InputFil
 
 def _refuse_folders(options: PredictionOptions) -> None:
     """What lies in them would be missing in the submission."""
-    own = [storage.absolute(path) for path in (options.output, parts_path(options.output))]
-    folders = [
-        folder for folder in storage.matching_folders(options.input_data_pattern) if storage.absolute(folder) not in own
-    ]
+    own = (options.output, parts_path(options.output))
+    found = storage.matching_folders(options.input_data_pattern)
+    folders = [folder for folder in found if not any(storage.is_inside(folder, one) for one in own)]
     if folders:
         raise UserError(
             f"--{_FLAG} matches a folder, and the files in it would be left out",

@@ -26,7 +26,7 @@ def results_prefix(folder: str) -> str:
 
 
 def submission_output(
-    options: PredictionOptions, files: int, *, ready: storage.Ready = storage.nothing_more
+    options: PredictionOptions, files: int, *, ready: storage.Ready, done: storage.Ready
 ) -> contextlib.AbstractContextManager[WriteRows]:
     """The output that was asked for; it appears whole at the end.
 
@@ -34,9 +34,10 @@ def submission_output(
       options: name and form.
       files: the number of input files.
       ready: called when all is written, before it appears.
+      done: called when it has appeared, if more is to be done then.
     """
     if options.output_path:
-        return json_output(options.output_path, files, ready=ready)
+        return json_output(options.output_path, files, ready=ready, done=done)
     path = options.output_file or ""
     if path.endswith(".parquet"):
         return parquet_output(path, ready=ready)
@@ -94,7 +95,9 @@ def parquet_output(path: str, *, ready: storage.Ready = storage.nothing_more) ->
 
 
 @contextlib.contextmanager
-def json_output(folder: str, shards: int, *, ready: storage.Ready = storage.nothing_more) -> Iterator[WriteRows]:
+def json_output(
+    folder: str, shards: int, *, ready: storage.Ready = storage.nothing_more, done: storage.Ready = storage.nothing_more
+) -> Iterator[WriteRows]:
     """Writes `prediction.results-00000-of-000NN`, one for each input file, which appear together at the end.
 
     They are written into a hidden folder inside `folder`; files of that kind that lie there already are replaced when
@@ -104,6 +107,7 @@ def json_output(folder: str, shards: int, *, ready: storage.Ready = storage.noth
       folder: is made if it is missing.
       shards: the number of input files.
       ready: called when all of them are complete, before they are moved.
+      done: called when they are moved, before the older ones are deleted.
     """
     from estimators.submission.prediction_columns import json_lines
 
@@ -134,6 +138,7 @@ def json_output(folder: str, shards: int, *, ready: storage.Ready = storage.noth
                 open_next()
         ready()
         _replace(folder, hidden, names)
+        done()
 
 
 @contextlib.contextmanager
@@ -144,7 +149,8 @@ def _deleted_in_the_end(hidden: str) -> Iterator[None]:
         if not _results_in(os.path.join(hidden, _REPLACED)):  # else the next run puts the older ones back
             storage.delete(hidden)
         raise
-    storage.delete(hidden)
+    with contextlib.suppress(OSError):  # the new ones are there; the next run deletes it
+        storage.delete(hidden)
 
 
 def restore_replaced(folder: str) -> None:

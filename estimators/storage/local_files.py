@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,6 +11,9 @@ from typing import IO
 
 from estimators.storage.hidden_partials import hidden_partial, is_hidden_partial
 from estimators.storage.name_patterns import WILDCARD, matches
+
+# On each disk with ext4, and closed to all but root.
+_OF_FSCK = "lost+found"
 
 
 class LocalFiles:
@@ -140,12 +144,17 @@ def _matching(pattern: str) -> list[str]:
     folders = _matching(folder) if WILDCARD.search(folder) else [folder]
     found: list[str] = []
     for one in folders:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        try:
             if WILDCARD.search(name):
-                found += [os.path.join(one, entry) for entry in os.listdir(one or ".") if matches([entry], [name])]
+                names = [entry for entry in os.listdir(one or ".") if matches([entry], [name]) and entry != _OF_FSCK]
             else:
                 os.lstat(os.path.join(one, name))
-                found.append(os.path.join(one, name))
+                names = [name]
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                raise
+            continue  # not there, or no folder
+        found += [os.path.join(one, entry) for entry in names]
     return found
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import errno
 import signal
 import subprocess
 import sys
@@ -217,11 +216,6 @@ def test_a_command_that_is_told_to_end_cleans_up() -> None:
     finally:
         process.kill()
         process.wait()
-
-
-def test_what_a_user_may_not_read_is_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
-    assert end_of(raiser(PermissionError(errno.EACCES, "Permission denied", "/secret"))) == 2
-    assert capsys.readouterr().err.startswith("error: /secret: Permission denied")
 
 
 def test_an_error_that_nobody_expected_keeps_its_traceback() -> None:

@@ -33,6 +33,10 @@ def test_where_none_survives_it_is_the_model() -> None:
         _blamed(range(61), 61)
 
 
+def test_where_the_last_records_show_no_picture_those_before_them_tell() -> None:
+    assert _blamed(range(20), 61, without_picture=range(50, 61)) == list(range(20))
+
+
 def test_a_record_that_shows_the_model_no_picture_is_no_proof_that_it_lives() -> None:
     with pytest.raises(InfrastructureError, match="Every record kills the predictor"):
         _blamed(range(1, 61), 61, without_picture=[0])

@@ -112,15 +112,17 @@ def test_a_packed_file_that_is_cut_short_gives_the_records_before_and_one_damage
     assert found.reasons == ["the gzip file is cut short"] and found.damages[0][0] == OFFSETS[count]
 
 
-def test_a_packed_file_that_is_cut_where_a_piece_and_a_long_record_end_is_known_to_be_cut(tmp_path):
+@pytest.mark.parametrize("more", [-1000, 0, 1, 1000])
+def test_a_packed_file_that_is_cut_where_a_long_record_ends_at_or_near_a_piece_is_known_to_be_cut(tmp_path, more):
     piece = 1 << 19  # more than is read beyond a piece
-    records = [bytes(24), bytes(3 * piece - 40 - 16)]  # 40 bytes with its frame, and all the rest of three pieces
+    length = 3 * piece + more
+    records = [bytes(24), bytes(length - 40 - 16)]  # 40 bytes with its frame, and all the rest
     path = Path(write_file(tmp_path / "shard", records))
     path.write_bytes(gzip.compress(path.read_bytes())[:-4])
     for size in (piece, 3 * piece, 4 * piece):
         found = read_in_pieces(str(path), size)
         assert [data for _, data in found.records] == records
-        assert found.reasons == ["the gzip file is cut short"] and found.damages == [(3 * piece, 0)]
+        assert found.reasons == ["the gzip file is cut short"] and found.damages == [(length, 0)]
 
 
 def test_a_packed_file_of_a_damaged_one_is_searched_too(tmp_path):

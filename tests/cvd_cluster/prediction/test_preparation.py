@@ -43,6 +43,9 @@ def test_a_folder_among_the_input_files_is_told_but_for_the_runs_own(tmp_path: P
     options = _quarantine_everything(_options(tmp_path, f"{tmp_path}/*-*,{tmp_path}/test*", "test-out.csv"))
     Path(parts_path(options.output)).mkdir()
     assert len(prepare(options, print).files) == 1
+    (tmp_path / "link").symlink_to(tmp_path)
+    linked = dataclasses.replace(options, input_data_pattern=f"{tmp_path}/link/test-*")
+    assert len(prepare(linked, print).files) == 1
     (tmp_path / "test-more").mkdir()
     with pytest.raises(UserError, match="matches a folder") as caught:
         prepare(options, print)
@@ -96,6 +99,17 @@ def test_a_file_that_cannot_be_read_at_its_first_record_is_told(
     with pytest.raises(HarnessError) as caught:
         prepare(options, print)
     assert caught.value.exit_code == code and os.strerror(number) in str(caught.value)
+
+
+def test_a_train_dir_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/run/export")
+
+    monkeypatch.setattr(preparation, "newest_model", refuse)
+    options = dataclasses.replace(OPTIONS, model_dir=None, train_dir=str(tmp_path))
+    with pytest.raises(UserError, match="The model cannot be read") as caught:
+        prepare(options, print)
+    assert caught.value.found == "/run/export: Permission denied"
 
 
 def test_a_file_that_is_damaged_from_its_beginning_is_told_with_how_to_go_on(tmp_path: Path) -> None:

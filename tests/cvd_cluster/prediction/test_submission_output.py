@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,28 @@ def test_an_output_that_cannot_be_finished_leaves_the_older_one_and_its_list(tmp
     assert everything() == older
     write(False)
     assert quarantine_path(path) not in map(str, everything()), "there is nothing to list any more"
+
+
+@pytest.mark.parametrize("trouble", [OSError("busy"), SystemExit(143)])
+def test_what_goes_wrong_when_the_new_results_are_there_takes_no_list_from_them(tmp_path, monkeypatch, trouble):
+    path = str(tmp_path / "out")
+
+    def write(line: bytes) -> None:
+        with quarantine(path) as bad, json_output(path, 1, ready=bad.publish, done=bad.keep):
+            bad.write(line)
+
+    write(b"old\n")
+    delete = storage.delete
+
+    def refuse(deleted: str) -> None:
+        if os.path.isdir(deleted):
+            raise trouble
+        delete(deleted)
+
+    monkeypatch.setattr(storage, "delete", refuse)
+    with contextlib.suppress(SystemExit):
+        write(b"new\n")
+    assert Path(quarantine_path(path)).read_bytes().endswith(b"new\n")
 
 
 @pytest.mark.parametrize("move", range(1, 2 * SHARDS + 1))

@@ -63,6 +63,14 @@ def test_files_and_folders_that_match(shards: Path, pattern: str, files: list[st
     assert storage.matching_folders(f"{shards}/{pattern}") == [f"{shards}/{name}" for name in folders]
 
 
+def test_what_a_disk_has_of_its_own_and_links_to_nothing_stop_nobody(shards: Path) -> None:
+    (shards / "lost+found").mkdir(mode=0)
+    (shards / "loop").symlink_to("loop")
+    (shards / "gone").symlink_to("nothing")
+    assert storage.glob(f"{shards}/*/test-*") == [f"{shards}/a/test-0", f"{shards}/b/test-1"]
+    assert storage.matching_folders(f"{shards}/*") == [f"{shards}/a", f"{shards}/b"]
+
+
 def test_a_relative_pattern_gives_relative_paths(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(shards / "a")
     assert storage.glob("*") == ["test-0"] and storage.glob("../*/test-1") == ["../b/test-1"]
