@@ -147,8 +147,8 @@ class Quarantine:
 def quarantine(output: str) -> Iterator[Quarantine]:
     """Writes `<output>.quarantine.csv`, which appears whole; where nothing is listed, there is none in the end.
 
-    If the block fails after that, the list of the older output, which is still there, is again in its place. In a bucket
-    it is lost: it would have to be copied away, and nobody deletes the copy of a run that is killed.
+    If the block fails after that, the list of the older output, which is still there, is again in its place. In a
+    bucket it is lost: it would have to be copied away, and nobody deletes the copy of a run that is killed.
     """
     path = quarantine_path(output)
     local = not storage.is_remote(path)

@@ -140,7 +140,7 @@ def _input_files(options: PredictionOptions, piece_bytes: int) -> tuple[InputFil
         raise DataError(
             f"The files of --{_FLAG} hold no record",
             asked=f"--{_FLAG}={options.input_data_pattern}",
-            found=f"{len(files)} files without a byte in them",
+            found=f"{len(files)} empty files",
             change=f"--{_FLAG}",
         )
     return tuple(files)
