@@ -177,7 +177,7 @@ class BucketFiles:
             client().bucket(bucket).blob(name).delete(**bounded())
 
     @contextlib.contextmanager
-    def written_whole(self, path: str, ready: Callable[[], None]) -> Iterator[IO[bytes]]:
+    def written_whole(self, path: str, ready: Callable[[], object]) -> Iterator[IO[bytes]]:
         """The bytes are gathered here, and sent at the end; after an error nothing is."""
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, prefix="cvd-") as file:
             yield file

@@ -143,7 +143,7 @@ def delete(path: str) -> None:
     _of(path).delete(path)
 
 
-Ready = Callable[[], None]
+Ready = Callable[[], object]
 
 
 def has_failed(error: OSError) -> bool:

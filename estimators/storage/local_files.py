@@ -98,7 +98,7 @@ class LocalFiles:
                 os.remove(path)
 
     @contextlib.contextmanager
-    def written_whole(self, path: str, ready: Callable[[], None]) -> Iterator[IO[bytes]]:
+    def written_whole(self, path: str, ready: Callable[[], object]) -> Iterator[IO[bytes]]:
         """The bytes go to a hidden neighbour, which is renamed onto `path` at the end, or deleted after an error."""
         partial = hidden_partial(path)
         try:
