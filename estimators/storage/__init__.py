@@ -35,7 +35,6 @@ from estimators.storage.files import (
     nearest_names,
     nothing_more,
     open_binary,
-    patterns_in,
     publish_folder,
     read_text,
     rename,
@@ -45,6 +44,7 @@ from estimators.storage.files import (
     written_whole,
 )
 from estimators.storage.hidden_partials import hidden_partial, is_hidden_partial
+from estimators.storage.name_patterns import patterns_in
 
 __all__ = [
     "Ready",

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from estimators.errors import InfrastructureError, UserError
 from estimators.storage.arrow_files import ArrowFiles
 from estimators.storage.bucket_client import bounded, client, is_anonymous, os_errors, split
-from estimators.storage.name_patterns import WILDCARD
+from estimators.storage.name_patterns import WILDCARD, patterns_in
 
 _LOOK_SECS = 15.0
 
@@ -58,7 +58,7 @@ def check_access(
 
 def _remote_parts(patterns: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
     for flag, pattern in patterns.items():
-        for part in filter(None, (piece.strip() for piece in (pattern or "").split(","))):
+        for part in patterns_in(pattern or ""):
             if "://" in part:
                 yield flag, part
 

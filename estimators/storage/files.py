@@ -18,6 +18,7 @@ from estimators.errors import first_of
 from estimators.storage.arrow_files import ArrowFiles
 from estimators.storage.bucket import BucketFiles
 from estimators.storage.local_files import LocalFiles
+from estimators.storage.name_patterns import patterns_in
 
 _LOCAL, _BUCKETS, _OTHERS = LocalFiles(), BucketFiles(), ArrowFiles()
 
@@ -50,11 +51,6 @@ def _reader_of(path: str) -> LocalFiles | BucketFiles | ArrowFiles:
 def glob(pattern: str) -> list[str]:
     """The files (not folders) that match `pattern`, sorted. Commas separate several patterns."""
     return sorted({path for part in patterns_in(pattern) for path in _reader_of(part).glob(part)})
-
-
-def patterns_in(pattern: str) -> list[str]:
-    """The several patterns of one, which commas separate."""
-    return [part for piece in pattern.split(",") if (part := piece.strip())]
 
 
 def matching_folders(pattern: str) -> list[str]:

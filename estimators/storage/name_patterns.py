@@ -1,4 +1,4 @@
-"""Glob patterns matched against a plain list of names, by the rules of a local disk."""
+"""Glob patterns: several in one, and matched against a plain list of names by the rules of a local disk."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ import re
 from collections.abc import Sequence
 
 WILDCARD = re.compile(r"[*?\[]")
+
+
+def patterns_in(pattern: str) -> list[str]:
+    """The several patterns of one, which commas separate."""
+    return [part for piece in pattern.split(",") if (part := piece.strip())]
 
 
 def matches(names: Sequence[str], parts: Sequence[str]) -> bool:
