@@ -45,7 +45,7 @@ test: $(STAMP) ## all tests but the longer ones and those that need hosts
 test-cluster: $(STAMP) ## bring up a cluster on two hosts made of namespaces, and do all with it (as root)
 	$(BIN)/python -m pytest -s -m hosts tests/hosts
 
-test-browser: $(STAMP) ## look at TensorBoard in a headless browser (on Debian: apt-get install chromium)
+test-browser: $(STAMP) ## look at TensorBoard in a headless browser (on Debian: apt-get install chromium-driver)
 	$(BIN)/python -m pytest -s -m browser tests/browser
 
 test-slow: $(STAMP) ## the longer tests, half an hour

@@ -63,6 +63,7 @@ EXTRAS = {
         "pytest>=8.3",
         "ruff>=0.9",
         "scikit-learn>=1.5",
+        "selenium>=4.20,<5",  # drives the browser that looks at TensorBoard
         "tf-slim>=1.1,<2",  # what 2017's models were built with; those must train
         "types-PyYAML>=6",
     ],

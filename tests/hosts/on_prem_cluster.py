@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 import subprocess
 import time
 from collections.abc import Iterator
@@ -50,10 +51,11 @@ class OnPremCluster:
 
     @contextlib.contextmanager
     def submitting(
-        self, command: str, *flags: str, job: str, working_dir: Path = _ROOT
+        self, command: str, *flags: str, job: str, working_dir: Path = _ROOT, by_ray: bool = False
     ) -> Iterator[subprocess.Popen[str]]:
-        """The same, still running."""
-        line = self.submit_line(command, *flags, job=job, working_dir=working_dir)
+        """The same, still running; or README's line of `ray job submit`."""
+        submit = self.ray_submit_line if by_ray else self.submit_line
+        line = submit(command, *flags, job=job, working_dir=working_dir)
         with self.hosts.laptop.running(*line, env=TOKEN) as process:
             yield process
 
@@ -76,6 +78,18 @@ class OnPremCluster:
         """The line itself."""
         line = [str(self.programs / "python"), "-m", "launch.submit", command, f"--address={ADDRESS}", f"--job={job}"]
         return [*line, f"--working_dir={working_dir}", "--", *flags]
+
+    def ray_submit_line(self, command: str, *flags: str, job: str, working_dir: Path) -> list[str]:
+        """What README has a person type without `launch.submit`, with this cluster, job and command."""
+        (shown,) = re.findall(
+            r"^ray job submit --address=\S+ (.*?) -- \\\n", (_ROOT / "README.md").read_text(), re.M | re.S
+        )
+        options = shlex.split(shown.replace("\\\n", " "))
+        options[options.index("--working-dir") + 1] = str(working_dir)
+        if command == "train":
+            options.remove("--entrypoint-num-cpus=1")  # as README says
+        line = [str(self.programs / "ray"), "job", "submit", f"--address={ADDRESS}", f"--submission-id={job}"]
+        return [*line, *options, "--", "python", "-m", f"launch.{command}", *flags]
 
     def answers(self, host: str) -> subprocess.CompletedProcess[str]:
         """Tries to connect to the job server's port of `host` from the laptop; a return code of 0 says it answers."""

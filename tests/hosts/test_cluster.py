@@ -48,18 +48,21 @@ def test_whoever_reaches_a_port_of_the_cluster_needs_its_token(cluster: OnPremCl
         assert refused.returncode and "uthentication" in refused.stdout, refused.stdout
 
 
+@pytest.mark.parametrize("way", ["launch.submit", "ray job submit"])
 @pytest.mark.parametrize("strategy", ["multi_worker_mirrored", "parameter_server"])
 def test_workers_train_a_model_of_the_users_own_on_different_hosts(
-    cluster: OnPremCluster, data: Path, folder: Path, strategy: str
+    cluster: OnPremCluster, data: Path, folder: Path, strategy: str, way: str
 ) -> None:
-    train_dir, code = folder / strategy, folder / f"code of {strategy}"
+    job = f"{strategy}_{way.replace(' ', '_')}"
+    train_dir, code = folder / job, folder / f"code of {job}"
     code.mkdir()
     section = README.read_text().partition("\n## A model of your own\n")[2]
     (code / "my_models.py").write_text(section.partition("```python\n")[2].partition("```")[0])
     began = time.time()
     max_steps = {"multi_worker_mirrored": 150, "parameter_server": 2000}[strategy]  # some seconds of training
     flags = training_flags(data, train_dir, strategy, max_steps, "--model=my_models:TwoLayerModel")
-    with cluster.submitting("train", *flags, job=strategy, working_dir=code) as training:
+    by_ray = way == "ray job submit"
+    with cluster.submitting("train", *flags, job=job, working_dir=code, by_ray=by_ray) as training:
         until(lambda: events(train_dir, "first_step"), 240, "the first step")
         # As the hosts themselves see it: their processes, which listen where the others look for them.
         for event in events(train_dir, "process_started"):
@@ -73,7 +76,7 @@ def test_workers_train_a_model_of_the_users_own_on_different_hosts(
     assert workers == {host.address for host in cluster.hosts.hosts.values()}
     assert (train_dir / "export" / f"step_{steps(train_dir)[-1]}").is_dir()
     first = events(train_dir, "first_step")[0]["time"]
-    print(f"\n{strategy}: first step {first - began:.0f} s after `launch.submit`")
+    print(f"\n{strategy}: first step {first - began:.0f} s after `{way}`")
 
 
 def test_an_evaluation_job_watches_the_train_dir_of_a_training_job_that_is_stopped_and_continued(
