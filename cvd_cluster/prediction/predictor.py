@@ -19,6 +19,7 @@ from cvd_cluster.prediction.batch_model import Answers, BatchModel
 from cvd_cluster.prediction.part_columns import part_of, to_bytes
 from cvd_cluster.prediction.piece_columns import OFFSETS, REPORT, SIZES, PieceReport, data_of
 from estimators.errors import UserError
+from estimators.processes.kept_memory import keep_freed_memory
 from estimators.records.picture_size import picture_error
 from estimators.records.record_schema import parse_example
 from estimators.records.tfrecord_framing import FOOTER_BYTES, HEADER_BYTES
@@ -69,8 +70,9 @@ class Predictor:
         self._model: BatchModel | None = None
         self._loading = threading.Lock()
         self._under_way, self._counting = 0, threading.Lock()
-        # Batches at a time: while Python prepares one, TensorFlow computes another, each operation on one core.
-        self._threads = ThreadPoolExecutor(max(2, settings.threads))
+        # Batches at a time: one more than TensorFlow has threads for, so that none of them waits for Python.
+        self._threads = ThreadPoolExecutor(settings.threads + 1)
+        keep_freed_memory()
 
     def load(self) -> None:
         """Loads TensorFlow and the model.

@@ -22,6 +22,7 @@ from cvd_cluster.prediction.piece_reader import read_piece
 from cvd_cluster.prediction.reading_plan import ReadingTask
 from estimators import storage
 from estimators.errors import DataError, InfrastructureError
+from estimators.processes.kept_memory import keep_freed_memory
 from estimators.processes.process_identity import this_place
 from estimators.records.record_bytes import GzipBytes, PlainBytes
 
@@ -77,6 +78,7 @@ def read_tables(file: InputFile, task: ReadingTask) -> Iterator[pa.Table]:
       DataError: the file cannot be read, or is another one than it was.
       InfrastructureError: its disk or its store failed.
     """
+    keep_freed_memory()
     try:
         identity = _check_is_unchanged(file)
         with storage.open_binary(file.path) as opened:
