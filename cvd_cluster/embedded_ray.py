@@ -24,10 +24,10 @@ from estimators.processes.scratch_folder import make_scratch_folder
 
 # Ray replaces 127.0.0.1 by the machine's outer address; this one it leaves alone.
 NODE_ADDRESS = "127.0.0.2"
-# Shared memory for the blocks in flight, of 16 MiB each: two of each predictor, and those of the readers. It is taken
+# Shared memory for the blocks in flight, of 31 MiB each: two of each predictor, and those of the readers. It is taken
 # when it is used, and spilled to disk beyond.
 _LEAST_OBJECT_STORE = 512 << 20
-_BYTES_A_CPU = 40 << 20
+_BYTES_A_CPU = 80 << 20
 # A Unix socket's path has at most 107 bytes, and Ray adds about 70 to its folder's.
 _LONGEST_FOLDER = 36
 _END_SECONDS = 10.0
