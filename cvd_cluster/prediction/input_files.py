@@ -8,9 +8,9 @@ from estimators import storage
 from estimators.processes.process_identity import this_place
 from estimators.records.record_bytes import is_gzip
 
-# What is read, predicted and kept as one: a few hundred photos. Large enough that Ray's work for it counts little (25 ms
-# of a processor), small enough that the pieces in flight fit into memory and that a run which is cut off loses little.
-# With what a reader takes from behind it, it stays below the 32 MiB of processes/kept_memory.py.
+# What is read, predicted and kept as one: a few hundred photos. Large enough that Ray's work for it, 25 ms of a
+# processor, counts little; small enough that the pieces in flight fit into memory and that a run which is cut off loses
+# little. With what a reader takes from behind it, it stays below the 32 MiB of processes/kept_memory.py.
 PIECE_BYTES = 31 << 20
 
 
