@@ -12,7 +12,7 @@ import pytest
 from ray._private.internal_api import memory_summary
 
 from cvd_cluster.prediction import lean_ray_data
-from cvd_cluster.prediction.input_files import look_at
+from cvd_cluster.prediction.input_files import PIECE_BYTES, look_at
 from cvd_cluster.prediction.reading_plan import reading_tasks
 from cvd_cluster.prediction.record_blocks import record_blocks
 from cvd_cluster.ray_session import ray_session
@@ -51,7 +51,7 @@ def test_a_packed_file_is_not_unpacked_far_ahead_of_who_takes_its_records(tmp_pa
     with gzip.open(path, "wb", compresslevel=1) as file:
         for _ in range(records):
             file.write(RECORD)
-    files = [look_at(str(path), 16 << 20)]
+    files = [look_at(str(path))]
     with ray_session(cpus_needed=2, announce=print):
         tasks = reading_tasks(files, [{}])
         blocks = record_blocks(files, tasks, num_readers=1, reader_cpus=1.0, own_ray=True)
@@ -60,4 +60,4 @@ def test_a_packed_file_is_not_unpacked_far_ahead_of_who_takes_its_records(tmp_pa
             time.sleep(15)
             assert _mebibytes("Plasma memory usage") < STORE_MIB and _mebibytes("Spilled") == 0
             taken.clear()
-            assert 1 + sum(1 for _ in blocks) >= records // 16, "it goes on as they are taken"
+            assert 1 + sum(1 for _ in blocks) >= (records << 20) // PIECE_BYTES, "it goes on as they are taken"
